@@ -1,0 +1,219 @@
+"""What a database's settings may say, and every mistake in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import re
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike, fspath
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from .errors import ConfigurationError, Mistake
+
+_STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is expected, not true or false")
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _path(value: object) -> object:
+    text = fspath(value) if isinstance(value, PathLike) else value
+    if not isinstance(text, str):
+        raise ValueError("a path is expected")
+    if not text.strip() or "\0" in text:
+        raise ValueError("a path is expected, and this one is empty or has a NUL in it")
+    if text.startswith("file:"):
+        raise ValueError("a plain path is expected, not a URI; say what it opens with 'mode'")
+    if text.startswith(":") and text != ":memory:":
+        raise ValueError("a path is expected; the in-memory database is ':memory:'")
+    return text
+
+
+def _imported(value: object) -> object:
+    """A callable, or what an import string such as ``sqlite3.Row`` names."""
+    if not isinstance(value, str):
+        return value
+    module, _, attribute = value.replace(":", ".").rpartition(".")
+    if not module:
+        raise ValueError("an import string such as 'sqlite3.Row' is expected")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cannot be imported: {error}") from error
+
+
+def _detect_types(value: object) -> object:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        return _no_bool(value)
+    flags = {"PARSE_DECLTYPES": sqlite3.PARSE_DECLTYPES, "PARSE_COLNAMES": sqlite3.PARSE_COLNAMES}
+    if not set(names) <= set(flags):
+        raise ValueError(f"{' and '.join(flags)} are the names to choose from")
+    return sum(flags[name] for name in set(names))
+
+
+_PRAGMA = re.compile(r"[A-Za-z_]+")
+_OWN_SETTING = frozenset(
+    ["busy_timeout", "journal_mode", "synchronous", "foreign_keys", "cache_size", "mmap_size", "journal_size_limit"]
+)
+
+
+def _pragma_name(name: str) -> str:
+    if not _PRAGMA.fullmatch(name):
+        raise ValueError("the name of a pragma is expected")
+    if name.lower() in _OWN_SETTING:
+        raise ValueError(
+            f"this pragma is a setting of its own: write '{name.lower()}' beside 'pragmas'"
+        )
+    if name.lower() == "query_only":
+        raise ValueError("say mode: ro, or inject the reader")
+    return name.lower()
+
+
+Seconds: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(ge=0)]
+PositiveSeconds: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(gt=0)]
+Whole: TypeAlias = Annotated[int, BeforeValidator(_no_bool)]
+Path: TypeAlias = Annotated[str, BeforeValidator(_path)]
+PragmaName: TypeAlias = Annotated[str, BeforeValidator(_pragma_name)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class PoolConfig:
+    """How many connections a database may have, and how long anybody waits for one.
+
+    The names are those of psycopg_pool, and so are the defaults, except ``max_size``.
+    """
+
+    max_size: Annotated[Whole, Field(ge=1)] = 10
+    timeout: Seconds = 30.0
+    max_waiting: Annotated[Whole, Field(ge=0)] = 0
+    max_lifetime: PositiveSeconds = 3600.0
+    max_idle: PositiveSeconds = 600.0
+    leak_threshold: PositiveSeconds | None = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FunctionConfig:
+    """An SQL function written in Python."""
+
+    call: Annotated[Callable[..., Any], BeforeValidator(_imported)]
+    narg: Annotated[Whole, Field(ge=-1)] = -1
+    deterministic: bool = False
+
+
+def _function(value: object) -> object:
+    return value if isinstance(value, Mapping | FunctionConfig) else {"call": value}
+
+
+Function: TypeAlias = Annotated[FunctionConfig, BeforeValidator(_function)]
+RowFactory: TypeAlias = Annotated[Callable[..., Any], BeforeValidator(_imported)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DatabaseConfig:
+    """The settings of one database. Times are seconds, sizes are bytes.
+
+    ``shutdown_timeout`` of None means 5 seconds, and 1 second under a development reloader.
+    """
+
+    path: Path
+    mode: Literal["rwc", "rw", "ro"] = "rwc"
+    schema: Path | None = None
+    pool: PoolConfig = PoolConfig()
+    busy_timeout: Seconds = 5.0
+    statement_timeout: PositiveSeconds | None = None
+    shutdown_timeout: Seconds | None = None
+    journal_mode: Annotated[
+        Literal["wal", "delete", "truncate", "persist", "memory", "off"], BeforeValidator(_lower)
+    ] = "wal"
+    synchronous: Annotated[Literal["off", "normal", "full", "extra"], BeforeValidator(_lower)] = (
+        "normal"
+    )
+    foreign_keys: bool = True
+    cache_size: Whole | None = None
+    mmap_size: Annotated[Whole, Field(ge=0)] | None = None
+    journal_size_limit: Whole = 64 * 1024 * 1024
+    pragmas: dict[PragmaName, str | bool | int | float] = dataclasses.field(default_factory=dict)
+    functions: dict[str, Function] = dataclasses.field(default_factory=dict)
+    extensions: tuple[Path, ...] = ()
+    row_factory: RowFactory | None = None
+    detect_types: Annotated[Whole, BeforeValidator(_detect_types), Field(ge=0, le=3)] = 0
+
+    @property
+    def in_memory(self) -> bool:
+        return self.path == ":memory:"
+
+    @property
+    def read_only(self) -> bool:
+        return self.mode == "ro"
+
+
+_database = TypeAdapter(DatabaseConfig)
+
+
+def parse(settings: object, place: str) -> DatabaseConfig:
+    """Make a :class:`DatabaseConfig` of a mapping, a path, a settings object or a config.
+
+    Raises :class:`ConfigurationError` with every mistake and its place, which starts with
+    ``place``. Opens nothing and touches no file.
+    """
+    if isinstance(settings, DatabaseConfig):
+        return settings
+    try:
+        return _database.validate_python(_as_mapping(settings, place))
+    except ValidationError as error:
+        raise ConfigurationError([_mistake(place, detail) for detail in error.errors()]) from None
+
+
+def _as_mapping(settings: object, place: str) -> Mapping[str, object]:
+    if isinstance(settings, str | PathLike):
+        return {"path": settings}
+    if isinstance(settings, BaseModel):
+        return settings.model_dump(by_alias=True)
+    if isinstance(settings, Mapping):
+        return dict(settings)
+    expected = "expected a path or a mapping with a 'path' in it"
+    found = "nothing" if settings is None else repr(settings)
+    raise ConfigurationError([Mistake(place, f"{expected}, found {found}")])
+
+
+def _mistake(place: str, detail: Any) -> Mistake:
+    steps: tuple[int | str, ...] = detail["loc"]
+    where = ".".join([place, *(str(step) for step in steps if step != "[key]")])
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return Mistake(where, f"unknown setting{_nearest(steps)}")
+    if detail["type"] in ("missing", "missing_argument"):
+        return Mistake(where, "this setting is required")
+    if detail["type"] == "value_error":
+        problem = str(detail["ctx"]["error"])
+    else:
+        problem = f"expected {detail['msg'].removeprefix('Input should be ')}"
+    return Mistake(where, f"{problem}, found {detail['input']!r}")
+
+
+def _nearest(steps: Sequence[int | str]) -> str:
+    owner = {"pool": PoolConfig, "functions": FunctionConfig}.get(str(steps[0]), DatabaseConfig)
+    if len(steps) == 1:
+        owner = DatabaseConfig
+    return did_you_mean(str(steps[-1]), [field.name for field in dataclasses.fields(owner)])
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """``; did you mean 'x'?`` for the nearest known word, or a list of them all."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known are: {', '.join(sorted(known))}" if known else ""

@@ -1,0 +1,143 @@
+"""What is set on each connection when it is opened, and read back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from time import monotonic, sleep
+from weakref import ref
+
+from .config import DatabaseConfig, did_you_mean
+from .connection import Connection, raw
+from .cursor import TimedCursor
+from .errors import DatabaseOpenError
+
+_Value = str | bool | int | float
+
+_WORDS: dict[str, dict[str, int]] = {
+    "synchronous": {"off": 0, "normal": 1, "full": 2, "extra": 3},
+    "temp_store": {"default": 0, "file": 1, "memory": 2},
+    "auto_vacuum": {"none": 0, "full": 1, "incremental": 2},
+    "secure_delete": {"off": 0, "false": 0, "on": 1, "true": 1, "fast": 2},
+}
+_SWITCH = {"on": 1, "yes": 1, "true": 1, "off": 0, "no": 0, "false": 0}
+
+
+def connection(opened: Connection, config: DatabaseConfig) -> None:
+    """Bring a new connection to its configured state.
+
+    Raises :class:`DatabaseOpenError` for a pragma that did not take, and sqlite3's errors.
+    """
+    extend(opened, config)
+    for name, value in _pragmas(config):
+        _set(opened, name, value)
+    if not config.in_memory and not config.read_only:
+        _set_journal_mode(opened, config)
+    opened.row_factory = config.row_factory
+    if config.statement_timeout is not None:
+        opened.use_cursor(TimedCursor)
+        handler = _deadline(ref(opened), config.statement_timeout)
+        sqlite3.Connection.set_progress_handler(opened, handler, 10_000)
+    opened.watch.altered = None
+    sqlite3.Connection.set_authorizer(opened, opened.watch)
+
+
+def extend(opened: sqlite3.Connection, config: DatabaseConfig) -> None:
+    """Load the extensions and create the functions that schema and statements may use."""
+    for path in config.extensions:
+        _load(opened, path)
+    for name, function in config.functions.items():
+        sqlite3.Connection.create_function(
+            opened, name, function.narg, function.call, deterministic=function.deterministic
+        )
+
+
+def _load(opened: sqlite3.Connection, path: str) -> None:
+    if not hasattr(sqlite3.Connection, "enable_load_extension"):
+        raise DatabaseOpenError("extensions: this Python was built without loadable extensions")
+    sqlite3.Connection.enable_load_extension(opened, True)
+    try:
+        sqlite3.Connection.load_extension(opened, path)
+    except sqlite3.Error as error:
+        raise DatabaseOpenError(f"extensions: {path!r} cannot be loaded: {error}") from error
+    finally:
+        sqlite3.Connection.enable_load_extension(opened, False)
+
+
+def _pragmas(config: DatabaseConfig) -> list[tuple[str, _Value]]:
+    """What to set, in an order that works: page_size and its like before anything is written."""
+    own: dict[str, _Value | None] = {
+        "foreign_keys": config.foreign_keys,
+        "synchronous": config.synchronous,
+        "cache_size": config.cache_size,
+    }
+    if not config.in_memory:
+        own |= {"journal_size_limit": config.journal_size_limit, "mmap_size": config.mmap_size}
+    chosen = {"trusted_schema": False, **config.pragmas, **own}
+    return [(name, value) for name, value in chosen.items() if value is not None]
+
+
+def _set(opened: Connection, name: str, value: _Value) -> None:
+    expected = _normal(name, value)
+    raw(opened, f"PRAGMA {name} = {_literal(value)}").fetchall()
+    row = raw(opened, f"PRAGMA {name}").fetchone()
+    if row is None:
+        _check_known(opened, name)
+    elif _normal(name, row[0]) != expected:
+        raise DatabaseOpenError(
+            f"PRAGMA {name} = {value} did not take, it is still {row[0]!r}; some pragmas work only"
+            " before a database has its first table, some not at all in this SQLite"
+            f" ({sqlite3.sqlite_version})"
+        )
+
+
+def _check_known(opened: Connection, name: str) -> None:
+    known = [row[0] for row in raw(opened, "PRAGMA pragma_list")]
+    if name not in known:
+        raise DatabaseOpenError(f"there is no PRAGMA {name}{did_you_mean(name, known)}")
+
+
+def _literal(value: _Value) -> str:
+    if isinstance(value, str):
+        return "'{}'".format(value.replace("'", "''"))
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _normal(name: str, value: _Value) -> object:
+    """The value as SQLite answers it: words are numbers, switches are 0 and 1."""
+    if not isinstance(value, str):
+        return float(value)
+    word = value.lower()
+    words = _WORDS.get(name, _SWITCH)
+    try:
+        return float(words[word] if word in words else word)
+    except ValueError:
+        return word
+
+
+def _set_journal_mode(opened: Connection, config: DatabaseConfig) -> None:
+    mode = raw(opened, "PRAGMA journal_mode").fetchone()[0]
+    deadline = monotonic() + config.busy_timeout
+    while mode != config.journal_mode:
+        try:
+            mode = raw(opened, f"PRAGMA journal_mode = {config.journal_mode}").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            # The switch needs the file for itself, and SQLite does not wait for that.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                raise
+            sleep(0.01)
+    if mode != config.journal_mode:
+        raise DatabaseOpenError(
+            f"journal_mode {config.journal_mode!r} was refused, it is still {mode!r}; the file"
+            " system may not support it, or another connection is using the database"
+        )
+
+
+def _deadline(opened: ref[Connection], limit: float) -> Callable[[], bool]:
+    def passed() -> bool:
+        timed = opened()
+        running = timed and timed.running
+        return bool(running) and monotonic() - running[1] > limit
+
+    return passed

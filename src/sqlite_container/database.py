@@ -1,0 +1,173 @@
+"""One database from open to close."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Literal
+from weakref import WeakSet, finalize
+
+from .borrower import Borrower, Holder
+from .config import DatabaseConfig, parse
+from .connection import Connection
+from .engine import Engine, Folders
+from .errors import DatabaseClosed
+from .pool import Pool
+
+SHUTDOWN_TIMEOUT = 5.0
+"""Seconds that closing may take where ``shutdown_timeout`` is not set."""
+
+live: WeakSet[Database] = WeakSet()
+"""Every database of the process that is open."""
+
+
+class Database:
+    """An SQLite database and the connections to it.
+
+    A ``Database`` stays the same object for the life of its provider: who holds it can use it
+    again after the container was shut down and initialised anew. Everything here may be
+    called from any thread.
+    """
+
+    def __init__(self, name: str = "database") -> None:
+        self.name = name
+        self._lock = threading.Lock()  # guards opening and closing, and with them the next three
+        self._pool: Pool | None = None
+        self._config: DatabaseConfig | None = None
+        self._finalizer: finalize | None = None
+
+    def __repr__(self) -> str:
+        pool = self._pool
+        if pool is None:
+            return f"<Database {self.name!r}, closed>"
+        figures = pool.stats()
+        out = figures["pool_size"] - figures["pool_available"]
+        return f"<Database {self.name!r}, {out} of {figures['pool_max']} connections out>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is not open: closed, or not opened yet."""
+        return self._pool is None
+
+    def open(self, settings: object, folders: Folders | None = None) -> None:
+        """Open it, if it is not open already.
+
+        ``settings`` is a path, a mapping or a :class:`DatabaseConfig`; relative paths start in
+        ``folders``, or in the current folder. Raises :class:`ConfigurationError` and
+        :class:`DatabaseOpenError`; then nothing is left open.
+        """
+        with self._lock:
+            if self._pool is not None:
+                return
+            config = parse(settings, self.name)
+            pool = Pool(Engine(self.name, config, folders or Folders.current()))
+            pool.open()
+            self._config, self._pool = config, pool
+            self._finalizer = finalize(self, pool.close, 0)
+            self._finalizer.atexit = False
+            live.add(self)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close every connection; wait for those in use, then interrupt what they run.
+
+        Blocks for at most about ``timeout`` seconds (``shutdown_timeout`` of the settings if
+        None). What has not come back by then is reported, and closed when it does. Safe to
+        call twice; does nothing if it is not open.
+        """
+        with self._lock:
+            pool, config = self._pool, self._config
+            if pool is None or config is None:
+                return
+            if timeout is None:
+                timeout = config.shutdown_timeout
+            pool.close(SHUTDOWN_TIMEOUT if timeout is None else timeout)
+            self._pool = None
+            live.discard(self)
+            if self._finalizer is not None:
+                self._finalizer.detach()
+
+    def connection(self) -> Loan:
+        """``with database.connection() as db:`` lends a connection for a block.
+
+        Blocks for at most ``pool.timeout`` seconds. Raises :class:`PoolTimeout`,
+        :class:`TooManyRequests` and :class:`DatabaseClosed`.
+        """
+        return Loan(self)
+
+    def reader(self) -> Loan:
+        """Like :meth:`connection`, for a connection that only reads."""
+        return Loan(self, read_only=True)
+
+    def transaction(self) -> Loan:
+        """Like :meth:`connection`, in a transaction: BEGIN IMMEDIATE, then COMMIT or ROLLBACK.
+
+        Waits for its turn to write as well; raises :class:`DatabaseBusy`.
+        """
+        return Loan(self, transaction=True)
+
+    def lend(self, borrower: Borrower, *, read_only: bool) -> Connection:
+        """A connection for ``borrower``, to be given back by :meth:`give_back`."""
+        return self._opened().lend(borrower, read_only=read_only)
+
+    def give_back(self, connection: Connection, borrower: Borrower) -> None:
+        """End a loan. Safe to call twice, and after the database was closed."""
+        connection.home.give_back(connection, borrower)
+
+    def stats(self) -> dict[str, int | float]:
+        """The pool's figures, in the terms of psycopg_pool; times are milliseconds."""
+        return self._opened().stats()
+
+    def holders(self) -> list[Holder]:
+        """Who holds a connection now, the longest first."""
+        return self._opened().holders()
+
+    def check(self) -> None:
+        """Read from the database; raise what is wrong with it."""
+        with self.reader() as db:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+    def _opened(self) -> Pool:
+        pool = self._pool
+        if pool is None:
+            before = "closed" if self._config else "not open yet"
+            raise DatabaseClosed(f"database {self.name!r} is {before}")
+        return pool
+
+
+class Loan:
+    """A connection for the length of a ``with`` block. It can be entered once at a time."""
+
+    __slots__ = ("_borrower", "_connection", "_database", "_read_only", "_transaction")
+
+    def __init__(
+        self, database: Database, *, read_only: bool = False, transaction: bool = False
+    ) -> None:
+        self._database = database
+        self._read_only = read_only
+        self._transaction = transaction
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Connection:
+        self._borrower = Borrower(self._database)
+        connection = self._database.lend(self._borrower, read_only=self._read_only)
+        try:
+            self._connection = connection.__enter__() if self._transaction else connection
+        except BaseException:
+            self._database.give_back(connection, self._borrower)
+            raise
+        return connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                if self._transaction:
+                    connection.__exit__(kind, error, trace)
+            finally:
+                self._database.give_back(connection, self._borrower)
+        return False

@@ -1,0 +1,225 @@
+"""The one place that opens SQLite: from settings to a connection that is as configured."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from . import configure, schema
+from .config import DatabaseConfig
+from .connection import Connection, Home, raw
+from .errors import DatabaseOpenError
+from .turn import Turn, turn_for
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where relative paths start: the database files', and the schema files' in turn."""
+
+    data: Path
+    schemas: tuple[Path, ...]
+
+    @classmethod
+    def current(cls) -> Folders:
+        """The current folder for everything."""
+        return cls(Path.cwd(), (Path.cwd(),))
+
+
+class Engine:
+    """How the connections of one database are opened and closed.
+
+    ``prepare()`` comes first and checks what concerns the file; ``connect()`` opens one
+    connection; ``finish()`` comes last, when all of them are closed. Whatever fails leaves no
+    connection open.
+    """
+
+    def __init__(self, name: str, config: DatabaseConfig, folders: Folders) -> None:
+        self.name = name
+        self.config = config
+        self.schema = schema.find(name, config.schema, folders.schemas)
+        self.file = None if config.in_memory else folders.data / config.path
+        self._uri = _memory_uri() if self.file is None else _file_uri(self.file, config.mode)
+        self._keeper: sqlite3.Connection | None = None
+        self.home = Home(
+            name,
+            Turn(),
+            busy_timeout=config.busy_timeout,
+            statement_timeout=config.statement_timeout,
+            row_factory=config.row_factory,
+        )
+
+    @property
+    def place(self) -> str:
+        """The database and its file, as an error message names them."""
+        return f"database {self.name!r} ({self.config.path if self.file is None else self.file})"
+
+    def prepare(self) -> Connection:
+        """Check the file, create what is missing, apply the schema to an empty database.
+
+        Returns the first connection. Raises :class:`DatabaseOpenError`, before anything is
+        written where that is possible.
+        """
+        self._check_file()
+        with self._explained():
+            if self.schema and self._is_new():
+                schema.rehearse(self.schema, self.config)
+            if self.file is None:
+                self._keeper = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
+            first = self._open(read_only=False)
+            try:
+                self._make_ready(first)
+            except BaseException:
+                sqlite3.Connection.close(first)
+                raise
+        return first
+
+    def _make_ready(self, first: Connection) -> None:
+        raw(first, "SELECT count(*) FROM sqlite_schema").fetchone()  # fails if it is no database
+        if self.schema and not self.config.read_only:
+            schema.apply(first, self.schema)
+        if self.file is not None:
+            self.home.turn = turn_for(self.identity())
+
+    def connect(self, *, read_only: bool) -> Connection:
+        """Open a connection, for reading only or for both."""
+        with self._explained():
+            return self._open(read_only=read_only)
+
+    def convert(self, connection: Connection, *, read_only: bool) -> None:
+        """Make a connection that reads of one that writes, or the other way round."""
+        read_only = read_only or self.config.read_only
+        altered, connection.watch.read_only = connection.watch.altered, False
+        raw(connection, f"PRAGMA query_only = {int(read_only)}")
+        connection.watch.altered = altered
+        connection.read_only = connection.watch.read_only = read_only
+
+    def close(self, connection: Connection) -> None:
+        """Close a connection that nobody uses.
+
+        An earlier ``interrupt()`` leaves a flag that makes the last checkpoint fail, and the
+        ``-wal`` file stay; a statement that runs to its end clears it.
+        """
+        if not connection.closed:
+            with contextlib.suppress(sqlite3.Error):
+                raw(connection, "SELECT 1").fetchone()
+            connection.closed = True
+            sqlite3.Connection.close(connection)
+
+    def optimize(self, connection: Connection) -> None:
+        """Let SQLite bring its statistics up to date, without waiting for anybody."""
+        if not self.config.read_only:
+            with contextlib.suppress(sqlite3.Error):
+                self.convert(connection, read_only=False)
+                for pragma in ("busy_timeout = 0", "analysis_limit = 400", "optimize"):
+                    raw(connection, f"PRAGMA {pragma}").fetchall()
+
+    def finish(self) -> None:
+        """Tidy up when the last connection is closed. Never raises for what SQLite refuses."""
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+        elif self.file is not None and self.config.read_only:
+            self._remove_wal(self.file)
+
+    def identity(self) -> object:
+        """What two names of the same file have in common."""
+        assert self.file is not None
+        status = os.stat(self.file)
+        return status.st_dev, status.st_ino
+
+    # -- opening ------------------------------------------------------------------------
+
+    def _open(self, *, read_only: bool) -> Connection:
+        connection = sqlite3.connect(
+            self._uri,
+            uri=True,
+            timeout=self.config.busy_timeout,
+            detect_types=self.config.detect_types,
+            isolation_level="IMMEDIATE",
+            check_same_thread=False,
+            factory=Connection,
+        )
+        connection.home = self.home
+        try:
+            configure.connection(connection, self.config)
+            self.convert(connection, read_only=read_only)
+        except BaseException:
+            sqlite3.Connection.close(connection)
+            raise
+        return connection
+
+    def _is_new(self) -> bool:
+        return self.file is None or not self.file.exists() or self.file.stat().st_size == 0
+
+    def _check_file(self) -> None:
+        file, config = self.file, self.config
+        if file is None:
+            return
+        if file.is_dir():
+            self._refuse("the path is a folder; name a file in it")
+        if not file.parent.is_dir():
+            self._refuse(
+                f"there is no folder {str(file.parent)!r}; create it before the database opens"
+            )
+        if not file.exists() and config.mode != "rwc":
+            self._refuse(
+                f"there is no such file, and mode {config.mode!r} creates none; use 'rwc' or create it"
+            )
+        if not file.exists() and not os.access(file.parent, os.W_OK | os.X_OK):
+            self._refuse(f"no permission to create a file in {str(file.parent)!r}")
+        if file.exists() and not os.access(file, os.R_OK):
+            self._refuse("no permission to read the file")
+        if file.exists() and not config.read_only:
+            self._check_writable(file)
+
+    def _check_writable(self, file: Path) -> None:
+        if not os.access(file, os.W_OK):
+            self._refuse("no permission to write the file; use mode 'ro' to only read it")
+        if not os.access(file.parent, os.W_OK | os.X_OK):
+            self._refuse(
+                f"no permission to write in the folder {str(file.parent)!r}, where SQLite keeps its"
+                " journal; use mode 'ro' to only read the database"
+            )
+
+    def _refuse(self, problem: str) -> None:
+        raise DatabaseOpenError(f"{self.place}: {problem}")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseOpenError as error:
+            raise type(error)(f"{self.place}: {error}") from error.__cause__
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            problem = (
+                "the file is not an SQLite database"
+                if code == sqlite3.SQLITE_NOTADB
+                else str(error)
+            )
+            raise DatabaseOpenError(f"{self.place}: {problem}") from error
+
+    def _remove_wal(self, file: Path) -> None:
+        """Remove the -wal file that reading has made: a read-only connection cannot."""
+        if os.path.exists(f"{file}-wal") and os.access(file, os.W_OK):
+            with contextlib.suppress(sqlite3.Error):
+                uri = _file_uri(file, "rw")
+                with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0)) as last:
+                    last.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+
+def _file_uri(file: Path, mode: str) -> str:
+    return f"file:{quote(os.fspath(file))}?mode={mode}"
+
+
+def _memory_uri() -> str:
+    """A database in memory that several connections of this process can share."""
+    return f"file:/sqlite_container-{os.getpid()}-{next(_numbers)}?vfs=memdb"

@@ -1,0 +1,104 @@
+"""What can go wrong, in the caller's words.
+
+Every error has one base, :class:`SQLiteContainerError`, and is also the builtin or ``sqlite3``
+error that code written for the standard library already catches.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SQLiteContainerError(Exception):
+    """Base of everything that this package raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One wrong setting: where it stands, and what is wrong with it."""
+
+    place: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.problem}"
+
+
+class ConfigurationError(SQLiteContainerError, ValueError):
+    """Settings that cannot be used; :attr:`mistakes` lists every one of them."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+    def __reduce__(self) -> tuple[type[ConfigurationError], tuple[tuple[Mistake, ...]]]:
+        return type(self), (self.mistakes,)
+
+
+class UnknownDatabase(SQLiteContainerError, KeyError):
+    """A name that is not among the configured ones."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # KeyError would print the repr of the message
+
+
+class DatabaseOpenError(SQLiteContainerError, sqlite3.OperationalError):
+    """The database could not be opened as configured."""
+
+
+class SchemaError(DatabaseOpenError):
+    """The schema file failed; nothing of it is in the database."""
+
+
+class DatabaseClosed(SQLiteContainerError, sqlite3.ProgrammingError):
+    """The database is closed, is closing, or was never opened."""
+
+
+class StatementInterrupted(SQLiteContainerError, sqlite3.OperationalError):
+    """A statement was still running when its database had to close."""
+
+
+class StatementTimeout(SQLiteContainerError, sqlite3.OperationalError, TimeoutError):
+    """A statement ran longer than ``statement_timeout``."""
+
+
+class PoolTimeout(SQLiteContainerError, sqlite3.OperationalError, TimeoutError):
+    """No connection came free within ``pool.timeout``."""
+
+
+class TooManyRequests(SQLiteContainerError, sqlite3.OperationalError):
+    """``pool.max_waiting`` requests wait for a connection already."""
+
+
+class DatabaseBusy(SQLiteContainerError, sqlite3.OperationalError):
+    """Somebody else was writing for longer than ``busy_timeout``, or for ever."""
+
+
+class ReadOnlyConnection(SQLiteContainerError, sqlite3.OperationalError):
+    """A write through a connection that only reads."""
+
+
+class NotYourConnection(SQLiteContainerError, sqlite3.ProgrammingError):
+    """A connection is used by somebody who does not, or no longer, hold it."""
+
+
+class OutsideAppContext(SQLiteContainerError, RuntimeError):
+    """A connection was asked for where no app context could ever give it back."""
+
+
+class WiringError(SQLiteContainerError, TypeError):
+    """A view would receive a marker, or another object than it asked for."""
+
+
+class UncommittedWarning(RuntimeWarning):
+    """A transaction was still open when its connection went back: it was rolled back."""
+
+
+class LeakWarning(RuntimeWarning):
+    """A connection is out for longer than it should be, or its borrower is gone."""
+
+
+UNAVAILABLE = (PoolTimeout, TooManyRequests, DatabaseBusy, DatabaseClosed, StatementInterrupted)
+"""Errors that pass by themselves: a web application answers them with 503 and ``Retry-After``."""

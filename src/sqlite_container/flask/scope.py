@@ -1,0 +1,110 @@
+"""One app context, one connection of each database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
+
+from flask import Flask, Response
+from flask import globals as flask_globals
+from flask.globals import _cv_app
+from werkzeug.wsgi import ClosingIterator
+
+from ..borrower import Origin
+from ..errors import OutsideAppContext
+from ..scope import Scope, install
+from . import wiring
+
+if TYPE_CHECKING:
+    from flask.ctx import AppContext
+
+P = TypeVar("P")
+
+EXTENSION = "sqlite_container"
+_KEY = "_sqlite_container_scope"
+_current_request = getattr(flask_globals, "_cv_request", _cv_app)  # one context since Flask 3.2
+
+
+class AppScope(Scope):
+    """The connections that are out to one app context."""
+
+    def __init__(self, context: AppContext, container: object) -> None:
+        super().__init__(_cv_app.get, ref(context))
+        self.container = container
+        self._request = _current_request.get(None)
+
+    def describe(self) -> str | None:
+        request = getattr(self._request, "request", None)
+        if request is None:
+            return "an app context without a request"
+        return f"{request.method} {request.path} ({request.endpoint})"
+
+    def origin(self) -> Origin | None:
+        request = getattr(self._request, "request", None)
+        app = getattr(self._request, "app", None)
+        view = app and request and app.view_functions.get(request.endpoint)
+        code = getattr(list(wiring.layers(view))[-1], "__code__", None) if view else None
+        return code and (code.co_filename, code.co_firstlineno, code.co_name)
+
+    def counterpart(self, provider: P) -> P:
+        return wiring.counterpart(provider, self.container)
+
+
+def find_scope() -> AppScope:
+    """The scope of the current app context, made at the first use of a database in it."""
+    context = _cv_app.get(None)
+    if context is None:
+        raise OutsideAppContext(
+            "there is no app context here; in a script or a thread use 'with"
+            " database.connection() as db:', or 'with app.app_context():' around what needs it"
+        )
+    held = context.g.__dict__
+    scope: AppScope | None = held.get(_KEY)
+    if scope is None:
+        scope = held.setdefault(_KEY, AppScope(context, _container_of(context.app)))
+    return scope
+
+
+def _container_of(app: Flask) -> object:
+    try:
+        return app.extensions[EXTENSION]
+    except KeyError:
+        raise OutsideAppContext(
+            f"app {app.name!r} would never give the connection back: call"
+            " sqlite_container.flask.init_app(app, container) when it is created"
+        ) from None
+
+
+def connect(app: Flask) -> None:
+    """Have the connections of every app context of ``app`` given back."""
+    install(find_scope)
+    app.teardown_appcontext(_end)
+    app.after_request(_wait_for_body)
+
+
+def _end(_: BaseException | None) -> None:
+    context = _cv_app.get(None)
+    scope: AppScope | None = context and context.g.__dict__.get(_KEY)
+    if scope is not None:
+        scope.end()
+
+
+def _wait_for_body(response: Response) -> Response:
+    """Keep the connections until a streamed body is sent: it may read from them."""
+    scope: AppScope | None = _cv_app.get().g.__dict__.get(_KEY)
+    if scope is None or not scope.held:
+        return response
+    scope.streaming = bool(response.is_streamed) and _may_read(response, scope)
+    if scope.streaming and response.direct_passthrough:
+        body: Any = response.response  # Werkzeug does not call call_on_close's functions here
+        response.response = ClosingIterator(body, scope.body_sent)
+    elif scope.streaming:
+        response.call_on_close(scope.body_sent)
+    return response
+
+
+def _may_read(response: Response, scope: AppScope) -> bool:
+    """A file sent by ``send_file`` needs no connection, unless that file is a blob."""
+    if not response.direct_passthrough:
+        return True
+    return any(connection.has_open_blob() for connection in scope.held)

@@ -1,0 +1,79 @@
+"""Applying a schema file to an empty database: all of it, by one process, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import configure
+from .config import DatabaseConfig
+from .connection import Connection, raw
+from .errors import ConfigurationError, Mistake, SchemaError
+from .statements import first_word, split
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The text of a schema file, read once."""
+
+    file: Path
+    script: str
+
+
+def find(place: str, path: str | None, folders: Sequence[Path]) -> Schema | None:
+    """Read the schema file, looked for in ``folders`` in turn.
+
+    Raises :class:`ConfigurationError` if there is none, or if it is no text.
+    """
+    if path is None:
+        return None
+    candidates = list(dict.fromkeys(folder / path for folder in folders))
+    for file in candidates:
+        if file.is_file():
+            return Schema(file, _read(place, file))
+    looked = " or ".join(repr(str(file)) for file in candidates)
+    raise ConfigurationError([Mistake(f"{place}.schema", f"there is no file {looked}")])
+
+
+def _read(place: str, file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"{str(file)!r} cannot be read: {error}"
+        raise ConfigurationError([Mistake(f"{place}.schema", problem)]) from error
+
+
+def rehearse(schema: Schema, config: DatabaseConfig) -> None:
+    """Apply it to a database in memory, so that a faulty schema never touches the disk."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as stage:
+        configure.extend(stage, config)
+        stage.execute("BEGIN")
+        _run(stage, schema)
+
+
+def apply(connection: Connection, schema: Schema) -> None:
+    """Apply it if the database is empty, in one transaction; another process may be faster."""
+    raw(connection, "BEGIN IMMEDIATE")
+    try:
+        if not raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            _run(connection, schema)
+        raw(connection, "COMMIT")
+    finally:
+        if connection.in_transaction:
+            raw(connection, "ROLLBACK")
+
+
+def _run(connection: sqlite3.Connection, schema: Schema) -> None:
+    for line, statement in split(schema.script):
+        if first_word(statement)[0] in ("BEGIN", "COMMIT", "END"):
+            continue  # a dump has them; the whole file is one transaction in any case
+        try:
+            raw(connection, statement)
+        except sqlite3.Error as error:
+            raise SchemaError(f"schema {str(schema.file)!r}, line {line}: {error}") from error
+        if not connection.in_transaction:
+            problem = "this statement ended the transaction that the whole schema is applied in"
+            raise SchemaError(f"schema {str(schema.file)!r}, line {line}: {problem}")

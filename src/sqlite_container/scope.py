@@ -1,0 +1,101 @@
+"""What lends one connection of each database to everything that runs in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .borrower import Borrower, Origin
+from .connection import Connection
+from .database import Database
+from .errors import OutsideAppContext
+
+P = TypeVar("P")
+
+
+class Scope:
+    """The connections of one app context: each is lent at its first use, and given back once.
+
+    ``_lock`` guards lending: two threads of one request that ask at the same moment get the
+    same connection.
+    """
+
+    def __init__(self, current: Callable[[None], object], expected: Callable[[], object]) -> None:
+        self.connections: dict[Database, Connection] = {}
+        self.readers: dict[Database, Connection] = {}
+        self.container: object = None
+        self.streaming = False
+        self._ended = False
+        self._current = current
+        self._expected = expected
+        self._lock = threading.Lock()
+
+    def describe(self) -> str | None:
+        """What runs in this scope, in words."""
+        return None
+
+    def origin(self) -> Origin | None:
+        """The function that a framework called in this scope."""
+        return None
+
+    def counterpart(self, provider: P) -> P:
+        """The provider to ask instead of one that is not of this scope's container."""
+        return provider
+
+    def lend(self, database: Database, *, read_only: bool) -> Connection:
+        """This scope's connection to ``database``. Raises what :meth:`Database.connection` does."""
+        held = self.readers if read_only else self.connections
+        with self._lock:
+            connection = held.get(database)
+            if connection is None:
+                borrower = Borrower(database, self, self._current, self._expected)
+                connection = held[database] = database.lend(borrower, read_only=read_only)
+            return connection
+
+    def release(self) -> None:
+        """Give everything back. Safe to call twice."""
+        for held in (self.connections, self.readers):
+            while held:
+                _, connection = held.popitem()
+                borrower = connection.borrower
+                if borrower is not None and borrower.scope is not None:
+                    connection.home.give_back(connection, borrower)
+
+    def end(self) -> None:
+        """The context ends. What a response's body still needs goes back when that is sent."""
+        self._ended = True
+        if not self.streaming:
+            self.release()
+
+    def body_sent(self) -> None:
+        """The response's body is sent, or nobody wants it any more. Safe to call twice."""
+        self.streaming = False
+        if self._ended:
+            self.release()
+
+    @property
+    def held(self) -> list[Connection]:
+        """The connections that are out to this scope."""
+        return [*self.connections.values(), *self.readers.values()]
+
+
+def _no_scope() -> Any:
+    raise OutsideAppContext(
+        "a connection is lent to an app context, and there is none here; use"
+        " 'with database.connection() as db:' outside of requests, or 'with app.app_context():'"
+    )
+
+
+_find: Callable[[], Scope] = _no_scope
+
+
+def current_scope() -> Scope:
+    """The scope of the code that runs now. Raises :class:`OutsideAppContext`."""
+    return _find()
+
+
+def install(find: Callable[[], Scope]) -> None:
+    """Let a framework say which scope the code that runs now belongs to."""
+    global _find
+    _find = find
