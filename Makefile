@@ -21,6 +21,7 @@ help: ## show this list
 	@echo "  PYTHON=python3.13 make test ARGS='-k pool'"
 
 demo: $(VENV)/.demo ## run the example app on http://127.0.0.1:5000
+	@cd examples/notebook && ../../$(RUN) -m flask --app notebook init-demo
 	@cd examples/notebook && exec ../../$(RUN) -m flask --app notebook run --debug --host '$(HOST)' --port '$(PORT)' $(ARGS)
 
 test: $(VENV)/.test ## run all tests on PYTHON

@@ -24,6 +24,10 @@ class Scope(Protocol):
         """The function that a framework called in this scope."""
         ...
 
+    def forget(self) -> None:
+        """In a forked child: hold nothing any more."""
+        ...
+
     @property
     def streaming(self) -> bool:
         """Whether only the response's body is left to be sent."""

@@ -67,7 +67,15 @@ def _detect_types(value: object) -> object:
 
 _PRAGMA = re.compile(r"[A-Za-z_]+")
 _OWN_SETTING = frozenset(
-    ["busy_timeout", "journal_mode", "synchronous", "foreign_keys", "cache_size", "mmap_size", "journal_size_limit"]
+    [
+        "busy_timeout",
+        "journal_mode",
+        "synchronous",
+        "foreign_keys",
+        "cache_size",
+        "mmap_size",
+        "journal_size_limit",
+    ]
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from .errors import NotYourConnection
@@ -79,7 +80,7 @@ class TimedCursor(Cursor):
 
     def _timed(self, fetch: Any, *args: Any) -> Any:
         connection = self._owned
-        connection._started(self._sql)
+        connection._enter(self._sql)
         try:
             return fetch(*args)
         except sqlite3.Error as error:
@@ -114,3 +115,10 @@ def owned(factory: Any, base: type[Cursor]) -> Any:
     if factory not in _joined:
         _joined[factory] = type(factory.__name__, (base, factory), {})
     return _joined[factory]
+
+
+def turn_into_returned(child: Any) -> None:
+    """Let a cursor that somebody kept say why it gives no rows any more."""
+    if isinstance(child, sqlite3.Cursor):
+        with suppress(TypeError):  # a class of the user's with slots of its own
+            child.__class__ = ReturnedCursor

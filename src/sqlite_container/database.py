@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Literal
 from weakref import WeakSet, finalize
 
 from .borrower import Borrower, Holder
+from .closing import Closing, wait_for
 from .config import DatabaseConfig, parse
 from .connection import Connection
 from .engine import Engine, Folders
 from .errors import DatabaseClosed
 from .pool import Pool
-
-SHUTDOWN_TIMEOUT = 5.0
-"""Seconds that closing may take where ``shutdown_timeout`` is not set."""
 
 live: WeakSet[Database] = WeakSet()
 """Every database of the process that is open."""
@@ -34,7 +34,9 @@ class Database:
         self._lock = threading.Lock()  # guards opening and closing, and with them the next three
         self._pool: Pool | None = None
         self._config: DatabaseConfig | None = None
-        self._finalizer: finalize | None = None
+        self._folders: Folders | None = None
+        self._finalizer: finalize[[Pool], Database] | None = None
+        self._inherited: tuple[DatabaseConfig, Folders | None] | None = None
 
     def __repr__(self) -> str:
         pool = self._pool
@@ -60,11 +62,13 @@ class Database:
             if self._pool is not None:
                 return
             config = parse(settings, self.name)
-            pool = Pool(Engine(self.name, config, folders or Folders.current()))
+            folders = folders or Folders.current()
+            pool = Pool(Engine(self.name, config, folders))
             pool.open()
-            self._config, self._pool = config, pool
-            self._finalizer = finalize(self, pool.close, 0)
+            self._config, self._folders, self._pool = config, folders, pool
+            self._finalizer = finalize(self, _abandon, pool)
             self._finalizer.atexit = False
+            self._inherited = None
             live.add(self)
 
     def close(self, timeout: float | None = None) -> None:
@@ -74,13 +78,20 @@ class Database:
         None). What has not come back by then is reported, and closed when it does. Safe to
         call twice; does nothing if it is not open.
         """
+        close_together([self], timeout)
+
+    def start_closing(self, timeout: float | None) -> Closing | None:
+        """The first step of :meth:`close`; None if it is not open."""
+        pool, config = self._pool, self._config
+        if pool is None or config is None:
+            return None
+        if timeout is None:
+            timeout = config.shutdown_timeout
+        return Closing(pool, shutdown_timeout() if timeout is None else timeout)
+
+    def finish_closing(self) -> None:
+        """The last step of :meth:`close`."""
         with self._lock:
-            pool, config = self._pool, self._config
-            if pool is None or config is None:
-                return
-            if timeout is None:
-                timeout = config.shutdown_timeout
-            pool.close(SHUTDOWN_TIMEOUT if timeout is None else timeout)
             self._pool = None
             live.discard(self)
             if self._finalizer is not None:
@@ -126,12 +137,53 @@ class Database:
         with self.reader() as db:
             db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
+    def park(self) -> bool:
+        """Before a fork: close what can be closed. Tell whether there is nothing to wait for."""
+        return self._pool is None or self._pool.park()
+
+    def fork_is_over(self) -> None:
+        """After a fork, in the parent."""
+        if self._pool is not None:
+            self._pool.fork_is_over()
+
+    def forget(self) -> None:
+        """After a fork, in the child: open anew when it is used next."""
+        self._lock = threading.Lock()
+        if self._pool is not None and self._config is not None:
+            self._pool.forget()
+            self._inherited = self._config, self._folders
+            self._pool = None
+            live.discard(self)
+            if self._finalizer is not None:
+                self._finalizer.detach()
+
     def _opened(self) -> Pool:
+        if self._pool is None and self._inherited is not None:
+            self.open(*self._inherited)
         pool = self._pool
         if pool is None:
             before = "closed" if self._config else "not open yet"
             raise DatabaseClosed(f"database {self.name!r} is {before}")
         return pool
+
+
+def shutdown_timeout() -> float:
+    """Seconds that closing may take where ``shutdown_timeout`` is not set."""
+    return 1.0 if os.environ.get("WERKZEUG_RUN_MAIN") == "true" else 5.0
+
+
+def close_together(databases: Iterable[Database], timeout: float | None = None) -> None:
+    """Close several databases at the same time: it takes as long as the slowest of them."""
+    closings = {database: database.start_closing(timeout) for database in databases}
+    begun = {database: closing for database, closing in closings.items() if closing}
+    wait_for(begun.values())
+    for database in begun:
+        database.finish_closing()
+
+
+def _abandon(pool: Pool) -> None:
+    """Close the pool of a database that nobody refers to any more: nothing of it is out."""
+    pool.refuse_new_loans()
 
 
 class Loan:

@@ -9,15 +9,19 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from . import configure, schema
 from .config import DatabaseConfig
-from .connection import Connection, Home, raw
+from .connection import Connection, Home, keep_for_ever, raw
 from .errors import DatabaseOpenError
 from .turn import Turn, turn_for
 
 _numbers = itertools.count(1)
+
+_inherited_open: set[object] = set()
+"""Files that this process inherited in use, from the parent that forked it."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Engine:
         An earlier ``interrupt()`` leaves a flag that makes the last checkpoint fail, and the
         ``-wal`` file stay; a statement that runs to its end clears it.
         """
-        if not connection.closed:
+        if not connection.closed and not connection.parked:
             with contextlib.suppress(sqlite3.Error):
                 raw(connection, "SELECT 1").fetchone()
             connection.closed = True
@@ -130,23 +134,27 @@ class Engine:
             self._remove_wal(self.file)
 
     def identity(self) -> object:
-        """What two names of the same file have in common."""
-        assert self.file is not None
-        status = os.stat(self.file)
+        """What two names of the same file have in common; None in memory."""
+        if self.file is None or not self.file.exists():
+            return None
+        status = self.file.stat()
         return status.st_dev, status.st_ino
+
+    def forget(self, *, clean: bool) -> None:
+        """In a forked child: never touch what was inherited.
+
+        Where a connection was open in the parent, SQLite's own record of the file's locks was
+        inherited with it and is wrong here: the file cannot be used safely in this process.
+        """
+        if self._keeper is not None:
+            keep_for_ever(self._keeper)
+        elif not clean:
+            _inherited_open.add(self.identity())
 
     # -- opening ------------------------------------------------------------------------
 
     def _open(self, *, read_only: bool) -> Connection:
-        connection = sqlite3.connect(
-            self._uri,
-            uri=True,
-            timeout=self.config.busy_timeout,
-            detect_types=self.config.detect_types,
-            isolation_level="IMMEDIATE",
-            check_same_thread=False,
-            factory=Connection,
-        )
+        connection = sqlite3.connect(factory=Connection, **self._arguments)
         connection.home = self.home
         try:
             configure.connection(connection, self.config)
@@ -156,6 +164,27 @@ class Engine:
             raise
         return connection
 
+    def reopen(self, connection: Connection) -> None:
+        """Give a connection whose handle was closed another one, as configured."""
+        state = dict(vars(connection))
+        with self._explained():
+            sqlite3.Connection.__init__(connection, **self._arguments)  # empties its __dict__
+            vars(connection).update(state)
+            connection.parked = False
+            configure.connection(connection, self.config)
+            self.convert(connection, read_only=connection.read_only)
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "database": self._uri,
+            "uri": True,
+            "timeout": self.config.busy_timeout,
+            "detect_types": self.config.detect_types,
+            "isolation_level": "IMMEDIATE",
+            "check_same_thread": False,
+        }
+
     def _is_new(self) -> bool:
         return self.file is None or not self.file.exists() or self.file.stat().st_size == 0
 
@@ -163,6 +192,12 @@ class Engine:
         file, config = self.file, self.config
         if file is None:
             return
+        if self.identity() in _inherited_open:
+            self._refuse(
+                "a connection to it was in a transaction, or had a cursor open, when this process"
+                " was forked; SQLite cannot use the file safely here. End the transaction before"
+                " the fork, or start the process by 'spawn'"
+            )
         if file.is_dir():
             self._refuse("the path is a folder; name a file in it")
         if not file.parent.is_dir():

@@ -5,52 +5,66 @@ from __future__ import annotations
 import asyncio
 import atexit
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from weakref import ref
 
 from dependency_injector import containers, providers
 
+from . import fork as fork
 from . import report
+from . import signals as ends
+from .database import close_together
 from .providers import DatabaseProvider
 
 
 def shutdown(container: containers.Container) -> None:
     """Close every resource of a container, dependents first, even if some fail.
 
-    Blocks for as long as its databases' ``shutdown_timeout``, one after the other. Raises what
-    failed as one :class:`ExceptionGroup`. Safe to call twice; afterwards the container can be
-    initialised again.
+    Its databases close at the same time; that blocks for at most about the longest of their
+    ``shutdown_timeout``. Raises what failed as one :class:`ExceptionGroup`. Safe to call
+    twice; afterwards the container can be initialised again.
     """
     failures: list[Exception] = []
-    for resource in _in_order(_initialized(container)):
+    for step in _steps(_initialized(container)):
         try:
-            _shut_down(resource)
+            step()
         except Exception as error:
             failures.append(error)
     if failures:
         raise ExceptionGroup("resources that could not be shut down", failures)
 
 
-def shutdown_at_exit(container: containers.Container) -> None:
-    """Have :func:`shutdown` called for this container when the interpreter ends.
+def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -> None:
+    """Have :func:`shutdown` called for this container when the process ends.
 
-    Containers are shut down newest first. A container that is garbage-collected before takes
-    its connections with it. Safe to call twice.
+    That is at the end of the interpreter, newest container first, and also on SIGTERM and
+    SIGHUP where their default action is in place (see :mod:`sqlite_container.signals`), unless
+    ``signals`` is False. A container that is garbage-collected before takes its connections
+    with it. Safe to call twice.
     """
     if not _containers:
+        atexit.unregister(_shut_down_all)
         atexit.register(_shut_down_all)
     _containers[id(container)] = ref(container, _forget(id(container)))
+    if signals:
+        ends.handle()
 
 
 _containers: dict[int, ref[Any]] = {}
 
 
 def _forget(key: int) -> Callable[[object], None]:
-    return lambda _: _containers.pop(key, None) and None
+    def forget(dead: object) -> None:
+        if _containers.get(key) is dead:
+            del _containers[key]
+
+    return forget
 
 
 def _shut_down_all() -> None:
+    ends.ignore()
     while _containers:
         _, reference = _containers.popitem()
         container = reference()
@@ -77,18 +91,29 @@ def _initialized(container: containers.Container) -> list[Any]:
     return [resource for resource in resources if resource.initialized]
 
 
-def _in_order(resources: list[Any]) -> Iterable[Any]:
-    """Each resource before those that it was made of."""
+def _steps(resources: list[Any]) -> Iterator[Callable[[], None]]:
+    """What is to be done, in order: the databases in the middle, all of them in one step."""
+    needed_by = {each: set(each.traverse()) for each in resources}
+    stores = [each for each in resources if isinstance(each, DatabaseProvider)]
+    below = {each for each in resources if any(each in needed_by[store] for store in stores)}
+    others = [each for each in resources if each not in stores]
+    yield from _one_by_one([each for each in others if each not in below], needed_by)
+    yield lambda: close_together(store.current for store in stores)
+    yield from _one_by_one([each for each in others if each in below], needed_by)
+
+
+def _one_by_one(
+    resources: list[Any], needed_by: dict[Any, set[Any]]
+) -> Iterator[Callable[[], None]]:
     left = list(resources)
     while left:
-        needed = {other for each in left for other in each.traverse() if other is not each}
-        free = [each for each in left if each not in needed] or left
-        yield from free
-        left = [each for each in left if each not in free]
+        free = [one for one in left if not any(one in needed_by[other] for other in left)] or left
+        yield from (partial(_shut_down, one) for one in free)
+        left = [one for one in left if one not in free]
 
 
 def _shut_down(resource: Any) -> None:
-    result = resource.close() if isinstance(resource, DatabaseProvider) else resource.shutdown()
+    result = resource.shutdown()
     if inspect.isawaitable(result):
         asyncio.run(_awaited(result))
 

@@ -1,4 +1,4 @@
-"""Lending connections: the fair queue, time-outs, give-back, and closing while in use."""
+"""Lending connections: the fair queue, time-outs, give-back, and what is around a fork."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from time import monotonic
 
 from . import report
@@ -21,8 +22,6 @@ from .errors import (
 )
 from .lending import Ledger
 
-GRACE = 0.2
-"""Seconds for which a statement may go on when its database closes, before it is interrupted."""
 _LOOK = 1.0
 """Seconds after which somebody who waits looks for connections that nobody will give back."""
 
@@ -48,18 +47,20 @@ class _Waiter:
 class Pool:
     """The connections of one open database.
 
-    ``_lock`` guards the ledger and ``_closing``. Nobody opens, closes, resets or waits for a
-    connection while holding it.
+    ``_lock`` guards the ledger, ``_closing`` and ``_forking``, the thread that forks now. No
+    connection is opened, reset or closed under it. ``_back`` tells that a connection was
+    closed, or that a fork is over.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        engine.home.give_back = self.give_back
+        engine.home.give_back, engine.home.reopen = self.give_back, self.reopen
         self._config = engine.config.pool
         self._ledger: Ledger[Connection, _Waiter] = Ledger(self._config.max_size)
         self._lock = threading.Lock()
         self._back = threading.Condition(self._lock)
         self._closing = False
+        self._forking = 0
         self._next_look = 0.0
 
     def open(self) -> None:
@@ -82,6 +83,7 @@ class Pool:
         """
         ledger = self._ledger
         with self._lock:
+            self._wait_for_fork()
             self._refuse_if_closing()
             ledger.counters.requests_num += 1
             waiter = None
@@ -251,8 +253,9 @@ class Pool:
         finally:
             with self._lock:
                 self._vacate()
-            if self._closing:
-                self._finish_if_empty()
+                empty = self._closing and not self._ledger.size
+            if empty:
+                self._engine.finish()
 
     def _vacate(self) -> None:
         waiter = self._ledger.vacate()
@@ -264,16 +267,12 @@ class Pool:
 
     def holders(self) -> list[Holder]:
         """Who holds a connection now, the longest first."""
-        with self._lock:
-            out = list(self._ledger.out.items())
-        return sorted((self._record(*each) for each in out), key=lambda each: -each.seconds)
+        return sorted((self._record(*each) for each in self.out()), key=lambda each: -each.seconds)
 
     def look_after(self) -> None:
         """Take back what nobody is left to give back; report what is out for too long."""
         self._next_look = monotonic() + _LOOK
-        with self._lock:
-            out = list(self._ledger.out.items())
-        for connection, borrower in out:
+        for connection, borrower in self.out():
             if borrower.gone():
                 self._reclaim(connection, borrower)
             else:
@@ -335,28 +334,20 @@ class Pool:
                 **vars(ledger.counters),
             }
 
-    # -- closing ------------------------------------------------------------------------
+    # -- closing (see closing.py) ---------------------------------------------------------
 
-    def close(self, timeout: float) -> None:
-        """Refuse new loans, wait for those that are out, interrupt what runs on, and close.
+    @property
+    def size(self) -> int:
+        """How many connections there are: idle, out, or being opened."""
+        return self._ledger.size
 
-        Blocks for at most about ``timeout`` seconds. A connection that has not come back by
-        then is not closed under its borrower, which could crash the interpreter: it is
-        reported, refuses every further statement, and is closed when it is given back. Safe
-        to call again, and from several threads.
-        """
-        self._close_idle()
-        began = monotonic()
-        deadline = began + timeout
-        grace = min(GRACE, timeout / 2)
-        self._wait_until_empty(began + grace)
-        while monotonic() < deadline and self._ledger.size:
-            self._interrupt(grace)
-            self._wait_until_empty(min(deadline, monotonic() + 0.05))
-        self._leave_the_rest(timeout)
-        self._finish_if_empty()
+    def out(self) -> list[tuple[Connection, Borrower]]:
+        """The connections that are out, and to whom."""
+        with self._lock:
+            return list(self._ledger.out.items())
 
-    def _close_idle(self) -> None:
+    def refuse_new_loans(self) -> None:
+        """Begin to close: refuse new loans and those who wait for one, close what is idle."""
         with self._lock:
             self._closing = self._engine.home.closing = True
             for waiter in self._ledger.waiters:
@@ -367,37 +358,70 @@ class Pool:
             self._engine.optimize(idle[-1])
         for connection in idle:
             self._engine.close(connection)
-
-    def _wait_until_empty(self, deadline: float) -> None:
-        self.look_after()
-        with self._lock:
-            self._back.wait_for(lambda: not self._ledger.size, max(0.0, deadline - monotonic()))
-
-    def _interrupt(self, grace: float) -> None:
-        """Interrupt what runs for longer than the grace, fetching included.
-
-        Where nothing runs this does nothing, and where it does it ends by itself soon: the
-        borrower sees an error, lets go, and the connection comes back.
-        """
-        with self._lock:
-            out = list(self._ledger.out)
-        for connection in out:
-            running = connection.running
-            if running is None or monotonic() - running[1] >= grace:
-                with contextlib.suppress(sqlite3.ProgrammingError):  # closed by its borrower
-                    connection.interrupt()
-
-    def _leave_the_rest(self, timeout: float) -> None:
-        with self._lock:
-            out = list(self._ledger.out.items())
-        for connection, borrower in out:
-            if connection.revoked:
-                continue
-            record = self._record(connection, borrower)
-            connection.revoke(f"{self._engine.place} was closed while this connection was out")
-            what = f"did not come back within {timeout:g} s of closing, and is left to its borrower"
-            self._report_leak(borrower, record, what)
-
-    def _finish_if_empty(self) -> None:
         if not self._ledger.size:
             self._engine.finish()
+
+    def wait_for_return(self, timeout: float) -> None:
+        """Wait until a connection was closed, or the time is over."""
+        with self._lock:
+            if self._ledger.size:
+                self._back.wait(timeout)
+
+    def leave(self, connection: Connection, borrower: Borrower, timeout: float) -> None:
+        """Leave a connection to its borrower, who may only give it back; report it."""
+        record = self._record(connection, borrower)
+        connection.revoke(f"{self._engine.place} was closed while this connection was out")
+        what = f"did not come back within {timeout:g} s of closing, and is left to its borrower"
+        self._report_leak(borrower, record, what)
+
+    # -- around a fork --------------------------------------------------------------------
+
+    def park(self) -> bool:
+        """Close what can be closed before a fork; tell whether to wait for no other thread.
+
+        Idle connections are closed. Those that are out lose their handle too, unless they are
+        in a transaction or have a cursor open; each gets a new one when it is used next.
+        """
+        with self._lock:
+            self._forking = get_ident()
+            idle, out = self._ledger.drain(), list(self._ledger.out.items())
+        for connection in idle:
+            self._engine.close(connection)
+        left = [borrower for connection, borrower in out if not connection.park()]
+        being_opened = self._ledger.size > len(out)
+        return not being_opened and all(each.thread.ident == self._forking for each in left)
+
+    def fork_is_over(self) -> None:
+        """In the parent: let those go on who waited for the fork."""
+        with self._lock:
+            self._forking = 0
+            self._back.notify_all()
+
+    def forget(self) -> None:
+        """In the child: leave what was inherited, for ever."""
+        inherited = list(self._ledger.out.items())
+        inherited += [(connection, None) for connection, _ in self._ledger.idle]
+        for connection, borrower in inherited:
+            scope = borrower and borrower.scope and borrower.scope()
+            if scope:
+                scope.forget()
+            connection.inherited()
+        being_opened = self._ledger.size > len(inherited)
+        clean = not being_opened and all(connection.parked for connection, _ in inherited)
+        self._engine.forget(clean=clean)
+
+    def _wait_for_fork(self) -> None:
+        """Wait, with the lock held, until no fork is going on in another thread."""
+        while self._forking not in (0, get_ident()):
+            self._back.wait()
+
+    def reopen(self, connection: Connection) -> None:
+        """Give a connection that is parked a handle again, after the fork.
+
+        It may turn out that it keeps its handle, because it was in use: see ``park``.
+        """
+        with self._lock:
+            while connection.parked and self._forking not in (0, get_ident()):
+                self._back.wait(0.001)
+        if connection.parked:
+            self._engine.reopen(connection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from os import PathLike
@@ -24,10 +23,7 @@ Settings = providers.Provider[Any] | Mapping[str, Any] | str | PathLike[str] | D
 
 
 class DatabaseProvider(providers.Resource[Database]):
-    """One :class:`Database`, the same object for ever; open while the resource is initialised.
-
-    ``_opening`` makes the first use from many threads open it once.
-    """
+    """One :class:`Database`, the same object for ever; open while the resource is initialised."""
 
     def __init__(self, settings: Settings = None) -> None:
         super().__init__(Database, settings)
@@ -36,7 +32,6 @@ class DatabaseProvider(providers.Resource[Database]):
         self.folders: Folders | None = None
         self.refusal: str | None = None
         self._database = Database()
-        self._opening = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if (copied := memo.get(id(self))) is not None:
@@ -49,16 +44,14 @@ class DatabaseProvider(providers.Resource[Database]):
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Database:
         database = self._database
         if database.closed:
-            with self._opening:
-                self._open(database)
+            self._open(database)
         return database
 
     def _open(self, database: Database) -> None:
         database.name = self.name
         if self.refusal is not None:
             raise DatabaseClosed(f"database {self.name!r} is not opened any more: {self.refusal}")
-        if database.closed:
-            database.open(self.config(), self.folders)
+        database.open(self.config(), self.folders)
 
     @property
     def name(self) -> str:
@@ -188,8 +181,7 @@ class SQLiteDict(providers.Container):
     """SQLite databases whose names only the configuration knows.
 
     ``settings`` gives a mapping from names to settings as :class:`SQLite` takes them. In a
-    ``path``, ``{name}`` stands for the database's name. ``_members`` grows at first use of a
-    name, guarded by ``_growing``.
+    ``path``, ``{name}`` stands for the database's name.
     """
 
     def __init__(self, settings: Settings = None) -> None:
@@ -200,7 +192,6 @@ class SQLiteDict(providers.Container):
         self._settings = settings
         self._members: dict[str, SQLite] = {}
         self._declared = self._members
-        self._growing = threading.RLock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if (copied := memo.get(id(self))) is not None:
@@ -250,6 +241,9 @@ class SQLiteDict(providers.Container):
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
+    def __bool__(self) -> bool:
+        return True  # as every provider; the configuration may not be there yet
+
     def __len__(self) -> int:
         return len(self.names())
 
@@ -294,13 +288,12 @@ class SQLiteDict(providers.Container):
         return _named(self._mapping()[name], name)
 
     def _member(self, name: str) -> SQLite:
-        with self._growing:
-            if name not in self._members:
-                member = SQLite(_Lookup(self, name))
-                member.assign_parent(self)
-                member.database.folders = self.folders
-                self._members[name] = member
-            return self._members[name]
+        if name not in self._members:
+            member = SQLite(_Lookup(self, name))
+            member.assign_parent(self)
+            member.database.folders = self.folders
+            self._members.setdefault(name, member)  # one of two threads is first
+        return self._members[name]
 
     def _mapping(self) -> Mapping[str, Any]:
         place = self.place

@@ -62,6 +62,12 @@ class Scope:
                 if borrower is not None and borrower.scope is not None:
                     connection.home.give_back(connection, borrower)
 
+    def forget(self) -> None:
+        """In a forked child: the connections are the parent's; others are lent when asked for."""
+        self.connections.clear()
+        self.readers.clear()
+        self._lock = threading.Lock()
+
     def end(self) -> None:
         """The context ends. What a response's body still needs goes back when that is sent."""
         self._ended = True

@@ -29,7 +29,18 @@ _WORD = re.compile(_BLANK + r"(\w*)", re.DOTALL)
 _CHANGES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 _WRITING_PRAGMA = re.compile(r"\b(?:user_version|application_id)\s*[=(]", re.IGNORECASE)
 _READS = frozenset(
-    ["SELECT", "VALUES", "EXPLAIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ATTACH", "DETACH"]
+    [
+        "SELECT",
+        "VALUES",
+        "EXPLAIN",
+        "COMMIT",
+        "END",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "RELEASE",
+        "ATTACH",
+        "DETACH",
+    ]
 )
 
 

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from threading import get_ident
 from time import monotonic
-from typing import Protocol
 from weakref import WeakValueDictionary
-
-
-class Writer(Protocol):
-    """Somebody who takes turns: a connection, as far as a turn is concerned."""
-
-    @property
-    def thread(self) -> int: ...
 
 
 class Deadlock(Exception):
@@ -25,10 +18,11 @@ class TimedOut(Exception):
 
 
 class _Waiter:
-    __slots__ = ("bell", "granted", "writer")
+    __slots__ = ("bell", "granted", "thread", "writer")
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: object, thread: int) -> None:
         self.writer = writer
+        self.thread = thread
         self.granted = False
         self.bell = threading.Lock()
         self.bell.acquire()
@@ -44,7 +38,8 @@ class Turn:
     """The right to write to one file, handed from one writer to the next in order of arrival."""
 
     def __init__(self) -> None:
-        self.holder: Writer | None = None
+        self.holder: object | None = None
+        self.thread = 0
         self.since = 0.0
         self._queue: deque[_Waiter] = deque()
 
@@ -53,22 +48,23 @@ class Turn:
         """How many writers wait."""
         return len(self._queue)
 
-    def acquire(self, writer: Writer, timeout: float) -> None:
+    def acquire(self, writer: object, timeout: float) -> None:
         """Wait for the turn, for at most ``timeout`` seconds.
 
         Raises :class:`TimedOut`, and :class:`Deadlock` at once where waiting is pointless.
         """
+        thread = get_ident()
         with _mutex:
             if self.holder is None:
-                self._grant(writer)
+                self._grant(writer, thread)
                 return
-            self._check_circle(writer.thread)
-            waiter = _Waiter(writer)
+            self._check_circle(thread)
+            waiter = _Waiter(writer, thread)
             self._queue.append(waiter)
-            _waits[writer.thread] = self
+            _waits[thread] = self
         self._wait(waiter, timeout)
 
-    def release(self, writer: Writer) -> None:
+    def release(self, writer: object) -> None:
         """Give the turn to the next in the queue. Safe to call when it is not held."""
         with _mutex:
             if self.holder is writer:
@@ -87,12 +83,13 @@ class Turn:
 
     def _leave_queue(self, waiter: _Waiter) -> None:
         with _mutex:
-            _waits.pop(waiter.writer.thread, None)
-            if not waiter.granted and waiter in self._queue:
+            if waiter in self._queue:
                 self._queue.remove(waiter)
+                _waits.pop(waiter.thread, None)
 
-    def _grant(self, writer: Writer) -> None:
+    def _grant(self, writer: object, thread: int) -> None:
         self.holder = writer
+        self.thread = thread
         self.since = monotonic()
 
     def _pass_on(self) -> None:
@@ -100,15 +97,16 @@ class Turn:
         if self._queue:
             waiter = self._queue.popleft()
             waiter.granted = True
-            self._grant(waiter.writer)
+            _waits.pop(waiter.thread, None)
+            self._grant(waiter.writer, waiter.thread)
             waiter.bell.release()
 
     def _check_circle(self, thread: int) -> None:
         turn: Turn | None = self
         while turn is not None and turn.holder is not None:
-            if turn.holder.thread == thread:
+            if turn.thread == thread:
                 raise Deadlock
-            turn = _waits.get(turn.holder.thread)
+            turn = _waits.get(turn.thread)
 
 
 _turns: WeakValueDictionary[object, Turn] = WeakValueDictionary()
@@ -118,3 +116,11 @@ def turn_for(key: object) -> Turn:
     """The turn of a file, the same for every database that is opened on it."""
     with _mutex:
         return _turns.setdefault(key, Turn())
+
+
+def forget() -> None:
+    """In a forked child: nobody holds a turn, and nobody waits."""
+    global _mutex
+    _mutex = threading.Lock()
+    _waits.clear()
+    _turns.clear()

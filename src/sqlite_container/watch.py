@@ -10,7 +10,36 @@ from __future__ import annotations
 import sqlite3
 
 _STATELESS_PRAGMAS = frozenset(
-    ["analysis_limit", "application_id", "collation_list", "compile_options", "data_version", "database_list", "foreign_key_check", "foreign_key_list", "freelist_count", "function_list", "incremental_vacuum", "index_info", "index_list", "index_xinfo", "integrity_check", "module_list", "optimize", "page_count", "pragma_list", "quick_check", "schema_version", "shrink_memory", "stats", "table_info", "table_list", "table_xinfo", "user_version", "wal_checkpoint"]
+    [
+        "analysis_limit",
+        "application_id",
+        "collation_list",
+        "compile_options",
+        "data_version",
+        "database_list",
+        "foreign_key_check",
+        "foreign_key_list",
+        "freelist_count",
+        "function_list",
+        "incremental_vacuum",
+        "index_info",
+        "index_list",
+        "index_xinfo",
+        "integrity_check",
+        "module_list",
+        "optimize",
+        "page_count",
+        "pragma_list",
+        "quick_check",
+        "schema_version",
+        "shrink_memory",
+        "stats",
+        "table_info",
+        "table_list",
+        "table_xinfo",
+        "user_version",
+        "wal_checkpoint",
+    ]
 )
 _TEMPORARY = {
     sqlite3.SQLITE_CREATE_TEMP_INDEX: "a temporary index",

@@ -15,14 +15,19 @@ from ..errors import ConfigurationError, Mistake
 from . import scope, unavailable, views
 
 
-def init_app(app: Flask, container: containers.DynamicContainer) -> None:
+def init_app(app: Flask, container: containers.Container, *, signals: bool = True) -> None:
     """Give ``app`` its container, and the databases of the container their end.
 
     Checks the settings of every database, without opening any, and the views that are
-    registered so far; the others are checked at the first request. Sets ``app.container`` and
+    registered so far; the others are checked at the first request. Has the container shut down
+    at the end of the process, which with ``signals`` is also SIGTERM and SIGHUP, as
+    :func:`~sqlite_container.shutdown_at_exit` tells. Sets ``app.container`` and
     ``app.extensions["sqlite_container"]``. Raises :class:`ConfigurationError` and
     :class:`WiringError`, each with every mistake found.
     """
+    if not isinstance(container, containers.DynamicContainer):
+        problem = f"an instance of a container is expected, found {container!r}"
+        raise ConfigurationError([Mistake(app.name, problem)])
     if scope.EXTENSION in app.extensions:
         problem = "the app has a container already; call init_app once for each app"
         raise ConfigurationError([Mistake(app.name, problem)])
@@ -35,7 +40,7 @@ def init_app(app: Flask, container: containers.DynamicContainer) -> None:
     scope.connect(app)
     unavailable.answer(app)
     _check_at_first_request(app, container)
-    lifecycle.shutdown_at_exit(container)
+    lifecycle.shutdown_at_exit(container, signals=signals)
 
 
 def _check_at_first_request(app: Flask, container: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import ref
 
 from flask import Flask, Response
 from flask import globals as flask_globals
 from flask.globals import _cv_app
-from werkzeug.wsgi import ClosingIterator
 
 from ..borrower import Origin
 from ..errors import OutsideAppContext
@@ -43,6 +42,8 @@ class AppScope(Scope):
         request = getattr(self._request, "request", None)
         app = getattr(self._request, "app", None)
         view = app and request and app.view_functions.get(request.endpoint)
+        view_class = getattr(view, "view_class", None)
+        view = getattr(view_class, request.method.lower(), view) if view_class else view
         code = getattr(list(wiring.layers(view))[-1], "__code__", None) if view else None
         return code and (code.co_filename, code.co_firstlineno, code.co_name)
 
@@ -95,12 +96,36 @@ def _wait_for_body(response: Response) -> Response:
     if scope is None or not scope.held:
         return response
     scope.streaming = bool(response.is_streamed) and _may_read(response, scope)
-    if scope.streaming and response.direct_passthrough:
-        body: Any = response.response  # Werkzeug does not call call_on_close's functions here
-        response.response = ClosingIterator(body, scope.body_sent)
-    elif scope.streaming:
-        response.call_on_close(scope.body_sent)
+    if scope.streaming:
+        response.response = Body(response.response, scope)
     return response
+
+
+class Body:
+    """A response's body that gives the connections back when it is sent, or not wanted."""
+
+    def __init__(self, body: Any, scope: AppScope) -> None:
+        self._body = body
+        self._parts = iter(body)
+        self._scope = scope
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._parts)
+        except BaseException:  # the end among them
+            self._scope.body_sent()
+            raise
+
+    def close(self) -> None:
+        """Called by the server in the end, whatever has happened."""
+        try:
+            if hasattr(self._body, "close"):
+                self._body.close()
+        finally:
+            self._scope.body_sent()
 
 
 def _may_read(response: Response, scope: AppScope) -> bool:

@@ -1,0 +1,6 @@
+CREATE TABLE word (
+    id      INTEGER PRIMARY KEY,
+    word    TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    kind    TEXT NOT NULL,
+    meaning TEXT NOT NULL
+) STRICT;

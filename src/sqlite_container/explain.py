@@ -1,0 +1,106 @@
+"""SQLite's errors in words that name the database, the statement and the remedy."""
+
+from __future__ import annotations
+
+import sqlite3
+from threading import get_ident
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from .borrower import shorten
+from .errors import DatabaseBusy, ReadOnlyConnection, StatementInterrupted, StatementTimeout
+
+TRUST = (
+    "trusted_schema is off by default, so that a file from elsewhere cannot call functions; if"
+    " your own triggers or views need it, set 'pragmas: {trusted_schema: true}'"
+)
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+def explain(
+    connection: Connection, error: sqlite3.Error, sql: str, began: float
+) -> sqlite3.Error | None:
+    """A better error, with SQLite's code and name on it, or None if there is none."""
+    better = _better(connection, error, sql, began)
+    if better is not None:
+        better.sqlite_errorcode = error.sqlite_errorcode
+        better.sqlite_errorname = error.sqlite_errorname
+    return better
+
+
+def _better(
+    connection: Connection, error: sqlite3.Error, sql: str, began: float
+) -> sqlite3.Error | None:
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_BUSY if error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT:
+            return _snapshot(connection, sql)
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return busy(connection, sql, began)
+        case sqlite3.SQLITE_INTERRUPT:
+            return _interrupted(connection, sql, began)
+        case sqlite3.SQLITE_READONLY if connection.read_only:
+            return ReadOnlyConnection(
+                f"database {connection.home.name!r}: this connection only reads, and"
+                f" {shorten(sql)!r} writes; inject '.connection' instead of '.reader', or open"
+                " the database with a mode that writes"
+            )
+        case sqlite3.SQLITE_ERROR if str(error).startswith("unsafe use of"):
+            return type(error)(f"{error}; {TRUST}")
+    return None
+
+
+def busy(connection: Connection, sql: str, began: float) -> DatabaseBusy:
+    """Somebody else writes for too long."""
+    waited = monotonic() - began
+    return DatabaseBusy(
+        f"{_statement(connection, sql)} waited {waited:.2f} s for its turn to write (busy_timeout),"
+        f" which has {_writer(connection)}"
+    )
+
+
+def deadlock(connection: Connection, sql: str) -> DatabaseBusy:
+    """Waiting would never end."""
+    if connection.home.turn.thread == get_ident():
+        return DatabaseBusy(
+            f"{_statement(connection, sql)} would wait for ever: this thread is writing to the same"
+            " file already, through another connection; use that one"
+        )
+    return DatabaseBusy(
+        f"{_statement(connection, sql)} would wait for ever: the turn to write has"
+        f" {_writer(connection)}, who waits for a turn that is held here; write to several"
+        " databases in the same order everywhere"
+    )
+
+
+def _snapshot(connection: Connection, sql: str) -> DatabaseBusy:
+    return DatabaseBusy(
+        f"{_statement(connection, sql)} came after a read in one transaction, and somebody else"
+        " has written since; begin with 'with db:' what reads and then writes"
+    )
+
+
+def _interrupted(connection: Connection, sql: str, began: float) -> sqlite3.Error | None:
+    limit = connection.home.statement_timeout
+    if connection.home.closing:
+        return StatementInterrupted(
+            f"{_statement(connection, sql)} was interrupted, because the database is closing"
+        )
+    if limit is not None and monotonic() - began >= limit:
+        return StatementTimeout(
+            f"{_statement(connection, sql)} ran longer than statement_timeout, {limit:g} s"
+        )
+    return None
+
+
+def _statement(connection: Connection, sql: str) -> str:
+    return f"database {connection.home.name!r}: {shorten(sql)!r}"
+
+
+def _writer(connection: Connection) -> str:
+    writer = connection.home.turn.holder
+    if writer is None or writer is connection:
+        return "another process"
+    borrower = getattr(writer, "borrower", None)
+    return f"thread {borrower.thread.name!r}" if borrower else "a connection that just went back"

@@ -1,0 +1,45 @@
+"""A fork copies the process, but SQLite's connections cannot be copied.
+
+SQLite forbids to carry an open connection across a fork. So idle connections are closed before
+it, and so are the handles of those that are out but have nothing going on; both sides open new
+ones when they need them. What is in a transaction at that moment is waited for, for a while.
+What is still open then stays the parent's: the child never closes, uses or finalizes it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from time import monotonic, sleep
+
+from . import turn
+from .database import live
+
+PATIENCE = 1.0
+"""Seconds to wait, before a fork, for the transactions of other threads."""
+
+_one_at_a_time = threading.Lock()
+
+
+def _before() -> None:
+    _one_at_a_time.acquire()
+    deadline = monotonic() + PATIENCE
+    while not all([database.park() for database in list(live)]) and monotonic() < deadline:
+        sleep(0.001)
+
+
+def _in_parent() -> None:
+    for database in list(live):
+        database.fork_is_over()
+    _one_at_a_time.release()
+
+
+def _in_child() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+    turn.forget()
+    for database in list(live):
+        database.forget()
+
+
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -1,0 +1,4 @@
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY,
+    note TEXT NOT NULL
+);
