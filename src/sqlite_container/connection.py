@@ -33,6 +33,7 @@ class Home:
     statement_timeout: float | None = None
     row_factory: Any = None
     closing: bool = False
+    look_after: Callable[[], None] = lambda: None
     reopen: Callable[[Connection], None] = lambda _: None
     give_back: Callable[[Connection, Borrower], None] = lambda *_: None
 
@@ -56,6 +57,7 @@ class Connection(sqlite3.Connection):
     closed = False
     parked = False
     """Whether its handle was closed for a fork; the next use opens another one."""
+    _began_at: int | None = None  # total_changes when a transaction began for one statement
     revoked = ""
     """Why it refuses every use, if it does."""
 
@@ -217,7 +219,7 @@ class Connection(sqlite3.Connection):
 
     def has_open_blob(self) -> bool:
         """Whether a blob that was opened through it may still be read or written."""
-        return any(isinstance(child(), sqlite3.Blob) for child in list(self._children))
+        return any(_is_open_blob(child()) for child in list(self._children))
 
     def _finish_children(self) -> None:
         for child in [child() for child in list(self._children)]:
@@ -242,15 +244,29 @@ class Connection(sqlite3.Connection):
 
     def _after(self) -> None:
         """What comes after it: the turn is given up unless a transaction is open."""
-        self.running = None
-        if self.home.turn.holder is self and not self.in_transaction and not self.has_open_blob():
+        self.running = self._began_at = None
+        if self.home.turn.holder is self and not self._writes():
             self.home.turn.release(self)
+
+    def _writes(self) -> bool:
+        return self.in_transaction or self.has_open_blob()
+
+    def still_writes(self) -> bool:
+        """Whether the turn is held for something. Asked by those who wait for it."""
+        borrower = self.borrower
+        if borrower is not None and borrower.gone():
+            self.home.look_after()
+        try:
+            return self.running is not None or self._writes()
+        except sqlite3.ProgrammingError:
+            return False  # closed
 
     def _prepare_to_write(self, kind: Kind, sql: str) -> None:
         try:
             self._take_turn(sql)
             if kind is Kind.CHANGE and not self.in_transaction and self._begins_implicitly:
                 self._begin()
+                self._began_at = self.total_changes
         except BaseException:
             self._after()
             raise
@@ -283,8 +299,16 @@ class Connection(sqlite3.Connection):
         except sqlite3.Error as error:
             self._fail(error, sql)
 
-    def _fail(self, error: sqlite3.Error, sql: str) -> NoReturn:
-        """Raise ``error`` in the words of this package where they say more than SQLite's."""
+    def _fail(self, error: BaseException, sql: str) -> NoReturn:
+        """Raise ``error`` in the words of this package where they say more than SQLite's.
+
+        A transaction that was begun for the statement, and in which nothing happened, ends.
+        """
+        if self._began_at is not None and self.in_transaction:
+            if self.total_changes == self._began_at:
+                sqlite3.Connection.rollback(self)
+        if not isinstance(error, sqlite3.Error):
+            raise error
         began = self.running[1] if self.running else monotonic()
         better = explain(self, error, sql, began)
         if better is None:
@@ -353,6 +377,7 @@ class Connection(sqlite3.Connection):
             self._fail(error, "COMMIT")
         finally:
             self._after()
+            self._end_turn_without_autocommit()
 
     def rollback(self) -> None:
         self._enter("ROLLBACK")
@@ -360,6 +385,12 @@ class Connection(sqlite3.Connection):
             super().rollback()
         finally:
             self._after()
+            self._end_turn_without_autocommit()
+
+    def _end_turn_without_autocommit(self) -> None:
+        """With ``autocommit=False`` the next transaction is there at once, but only reads yet."""
+        if not self._legacy:
+            self.home.turn.release(self)
 
     def close(self) -> None:
         """Close it for good; its database opens another one in its place."""
@@ -384,6 +415,13 @@ class Connection(sqlite3.Connection):
 def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
     """Execute without asking whose connection it is: for those who look after connections."""
     return sqlite3.Connection.cursor(connection, sqlite3.Cursor).execute(sql, parameters)
+
+
+def _is_open_blob(child: Any) -> bool:
+    try:
+        return isinstance(child, sqlite3.Blob) and len(child) >= 0
+    except sqlite3.ProgrammingError:
+        return False
 
 
 def keep_for_ever(thing: object) -> None:

@@ -30,7 +30,7 @@ class Cursor(sqlite3.Cursor):
         connection._before(sql)
         try:
             return super().execute(sql, parameters)
-        except sqlite3.Error as error:
+        except BaseException as error:
             connection._fail(error, sql)
         finally:
             connection._after()
@@ -40,7 +40,7 @@ class Cursor(sqlite3.Cursor):
         connection._before(sql)
         try:
             return super().executemany(sql, parameters)
-        except sqlite3.Error as error:
+        except BaseException as error:
             connection._fail(error, sql)
         finally:
             connection._after()
@@ -50,7 +50,7 @@ class Cursor(sqlite3.Cursor):
         connection._before_script(script)
         try:
             super().executescript(script)
-        except sqlite3.Error as error:
+        except BaseException as error:
             connection._fail(error, script)
         finally:
             connection._after()
@@ -83,7 +83,7 @@ class TimedCursor(Cursor):
         connection._enter(self._sql)
         try:
             return fetch(*args)
-        except sqlite3.Error as error:
+        except BaseException as error:
             connection._fail(error, self._sql)
         finally:
             connection._after()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from threading import get_ident
+from threading import current_thread, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ def _better(
 def busy(connection: Connection, sql: str, began: float) -> DatabaseBusy:
     """Somebody else writes for too long."""
     waited = monotonic() - began
-    return DatabaseBusy(
+    return _busy(
         f"{_statement(connection, sql)} waited {waited:.2f} s for its turn to write (busy_timeout),"
         f" which has {_writer(connection)}"
     )
@@ -63,11 +63,12 @@ def busy(connection: Connection, sql: str, began: float) -> DatabaseBusy:
 def deadlock(connection: Connection, sql: str) -> DatabaseBusy:
     """Waiting would never end."""
     if connection.home.turn.thread == get_ident():
-        return DatabaseBusy(
-            f"{_statement(connection, sql)} would wait for ever: this thread is writing to the same"
-            " file already, through another connection; use that one"
+        return _busy(
+            f"{_statement(connection, sql)} would wait for ever: this thread,"
+            f" {current_thread().name!r}, is writing to the same file already, through another"
+            " connection; use that one"
         )
-    return DatabaseBusy(
+    return _busy(
         f"{_statement(connection, sql)} would wait for ever: the turn to write has"
         f" {_writer(connection)}, who waits for a turn that is held here; write to several"
         " databases in the same order everywhere"
@@ -75,10 +76,16 @@ def deadlock(connection: Connection, sql: str) -> DatabaseBusy:
 
 
 def _snapshot(connection: Connection, sql: str) -> DatabaseBusy:
-    return DatabaseBusy(
+    return _busy(
         f"{_statement(connection, sql)} came after a read in one transaction, and somebody else"
         " has written since; begin with 'with db:' what reads and then writes"
     )
+
+
+def _busy(message: str) -> DatabaseBusy:
+    error = DatabaseBusy(message)
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
+    return error
 
 
 def _interrupted(connection: Connection, sql: str, began: float) -> sqlite3.Error | None:

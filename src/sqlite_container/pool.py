@@ -54,7 +54,8 @@ class Pool:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        engine.home.give_back, engine.home.reopen = self.give_back, self.reopen
+        home = engine.home
+        home.give_back, home.reopen, home.look_after = self.give_back, self.reopen, self.look_after
         self._config = engine.config.pool
         self._ledger: Ledger[Connection, _Waiter] = Ledger(self._config.max_size)
         self._lock = threading.Lock()

@@ -99,7 +99,6 @@ class ConnectionProvider(providers.Provider[Connection]):
         self.disable_async_mode()
         self.database = database
         self.read_only = read_only
-        self._container: object = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if (copied := memo.get(id(self))) is not None:
@@ -117,25 +116,8 @@ class ConnectionProvider(providers.Provider[Connection]):
             yield self.database
         yield from super().related
 
-    @property
-    def container(self) -> object:
-        """The outermost container instance that it is part of."""
-        if self._container is None and self.database and self.database.owner:
-            self._container = self.database.owner.root
-        return self._container
-
-    @property
-    def path(self) -> str:
-        """Where it stands in its container, such as ``notes.connection``."""
-        assert self.database is not None
-        return f"{self.database.name}.{'reader' if self.read_only else 'connection'}"
-
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Connection:
         scope = current_scope()
-        if scope.container is not (self._container or self.container):
-            provider = scope.counterpart(self)
-            if provider is not self:
-                return provider()
         database = self.database()  # type: ignore[misc]
         connection = (scope.readers if self.read_only else scope.connections).get(database)
         if connection is None:
@@ -170,11 +152,6 @@ class SQLite(providers.Container):
     def path(self) -> str:
         """Where it stands in its container: ``notes``, ``core.notes`` or ``tenants.acme``."""
         return _path_of(self)
-
-    @property
-    def root(self) -> object:
-        """The outermost container instance that it is part of."""
-        return _root_of(self)
 
 
 class SQLiteDict(providers.Container):
@@ -307,6 +284,13 @@ class SQLiteDict(providers.Container):
         return settings
 
 
+def reaches_database(provider: providers.Provider[Any]) -> bool:
+    """Whether a database is among what this provider is made of."""
+    return next(provider.traverse(types=[DatabaseProvider]), None) is not None or isinstance(
+        provider, DatabaseProvider
+    )
+
+
 class _Members(containers.DynamicContainer):
     """The inner container of a ``SQLiteDict``, as far as wiring looks into it.
 
@@ -409,11 +393,3 @@ def _path_of(provider: SQLite | SQLiteDict) -> str:
 
 def _path_of_any(provider: Any) -> str:
     return provider.path if isinstance(provider, SQLiteDict) else _path_of(provider)
-
-
-def _root_of(provider: Any) -> object:
-    """Follow the parents from provider to container to provider, up to the last container."""
-    root = provider
-    while (parent := getattr(root, "parent", None)) is not None:
-        root = parent
-    return None if root is provider else root

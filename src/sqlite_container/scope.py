@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from .borrower import Borrower, Origin
 from .connection import Connection
 from .database import Database
 from .errors import OutsideAppContext
-
-P = TypeVar("P")
 
 
 class Scope:
@@ -24,7 +22,6 @@ class Scope:
     def __init__(self, current: Callable[[None], object], expected: Callable[[], object]) -> None:
         self.connections: dict[Database, Connection] = {}
         self.readers: dict[Database, Connection] = {}
-        self.container: object = None
         self.streaming = False
         self._ended = False
         self._current = current
@@ -38,10 +35,6 @@ class Scope:
     def origin(self) -> Origin | None:
         """The function that a framework called in this scope."""
         return None
-
-    def counterpart(self, provider: P) -> P:
-        """The provider to ask instead of one that is not of this scope's container."""
-        return provider
 
     def lend(self, database: Database, *, read_only: bool) -> Connection:
         """This scope's connection to ``database``. Raises what :meth:`Database.connection` does."""

@@ -1,4 +1,10 @@
-"""Whose turn it is to write: one fair queue for each database file of the process."""
+"""Whose turn it is to write: one fair queue for each database file of the process.
+
+A turn goes from one writer to the next in order of arrival. Handing it over costs a switch of
+threads, several times what a small transaction takes; so a thread that has just come straight
+back for its next transaction may go on writing for ``QUANTUM`` seconds before the next in the
+queue is given the turn. A thread that does something else in between passes it on at once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,25 @@ import threading
 from collections import deque
 from threading import get_ident
 from time import monotonic
+from typing import Protocol
 from weakref import WeakValueDictionary
+
+QUANTUM = 0.001
+"""Seconds for which one thread may take the turn again and again while others wait."""
+PATIENCE = 0.0001
+"""Seconds within which a thread has come straight back, and for which the turn is kept for it."""
+_LOOK = 0.0005
+"""Seconds after which the first in the queue looks whether a turn that was kept is wanted."""
+_LONG = 0.05
+"""Seconds after which somebody who waits looks whether the holder still writes."""
+
+
+class Writer(Protocol):
+    """Somebody who takes turns: a connection, as far as a turn is concerned."""
+
+    def still_writes(self) -> bool:
+        """Whether there is something that the turn is held for."""
+        ...
 
 
 class Deadlock(Exception):
@@ -18,14 +42,26 @@ class TimedOut(Exception):
 
 
 class _Waiter:
-    __slots__ = ("bell", "granted", "thread", "writer")
+    __slots__ = ("bell", "granted", "looks", "quick", "thread", "writer")
 
-    def __init__(self, writer: object, thread: int) -> None:
+    def __init__(self, writer: Writer, *, quick: bool) -> None:
         self.writer = writer
-        self.thread = thread
+        self.thread = get_ident()
+        self.quick = quick
         self.granted = False
+        self.looks = False
         self.bell = threading.Lock()
         self.bell.acquire()
+
+    def ring(self) -> None:
+        if self.bell.locked():  # it may have been rung and not have woken yet
+            self.bell.release()
+
+
+class _Habit(threading.local):
+    """When this thread last released the turn."""
+
+    released = float("-inf")
 
 
 # Guards the fields of every turn, and which thread waits for which of them. One for all turns,
@@ -35,71 +71,130 @@ _waits: dict[int, Turn] = {}
 
 
 class Turn:
-    """The right to write to one file, handed from one writer to the next in order of arrival."""
+    """The right to write to one file.
+
+    While nobody holds it and somebody waits, it is being kept for the thread that reigns, and
+    the first in the queue looks at short intervals whether that one came back.
+    """
 
     def __init__(self) -> None:
-        self.holder: object | None = None
-        self.thread = 0
+        self.holder: Writer | None = None
         self.since = 0.0
         self._queue: deque[_Waiter] = deque()
+        self.thread = 0  # the thread that reigns: it holds the turn, or held it last
+        self._quick = False  # whether that thread came straight back the last time
+        self._end = 0.0  # when its reign ends, if others wait
+        self._released = 0.0
+        self._habit = _Habit()
 
     @property
     def waiting(self) -> int:
         """How many writers wait."""
         return len(self._queue)
 
-    def acquire(self, writer: object, timeout: float) -> None:
+    def acquire(self, writer: Writer, timeout: float) -> None:
         """Wait for the turn, for at most ``timeout`` seconds.
 
         Raises :class:`TimedOut`, and :class:`Deadlock` at once where waiting is pointless.
         """
+        now = monotonic()
+        quick = now - self._habit.released < PATIENCE
         thread = get_ident()
-        with _mutex:
-            if self.holder is None:
-                self._grant(writer, thread)
-                return
-            self._check_circle(thread)
-            waiter = _Waiter(writer, thread)
-            self._queue.append(waiter)
-            _waits[thread] = self
-        self._wait(waiter, timeout)
+        try:
+            with _mutex:
+                if self.holder is None and (self.thread == thread or not self._queue):
+                    if not quick or self.thread != thread:
+                        self._end = now + QUANTUM
+                    self._grant(writer, thread, now, quick=quick)
+                    return
+                self._check_circle(thread)
+                waiter = _Waiter(writer, quick=quick)
+                _waits[thread] = self
+                self._queue.append(waiter)
+            self._wait(waiter, now + timeout)
+        except Deadlock:
+            raise
+        except BaseException:
+            self._withdraw(writer, thread)
+            raise
 
-    def release(self, writer: object) -> None:
-        """Give the turn to the next in the queue. Safe to call when it is not held."""
+    def release(self, writer: Writer) -> None:
+        """Give the turn back. Safe to call when it is not held."""
         with _mutex:
             if self.holder is writer:
-                self._pass_on()
+                self._give_up()
 
-    def _wait(self, waiter: _Waiter, timeout: float) -> None:
-        try:
-            waiter.bell.acquire(timeout=timeout)
-            self._leave_queue(waiter)
-        except BaseException:
-            self._leave_queue(waiter)
-            self.release(waiter.writer)
-            raise
-        if not waiter.granted:
-            raise TimedOut
+    def _wait(self, waiter: _Waiter, deadline: float) -> None:
+        pause = min(_LONG, deadline - monotonic())
+        while True:
+            rung = waiter.bell.acquire(timeout=max(0.0, pause))
+            with _mutex:
+                now = monotonic()
+                if waiter.granted or self._is_unwanted(waiter, now, deadline):
+                    return
+                if now >= deadline:
+                    raise TimedOut
+                since = self.since
+            if not rung and now - since >= _LONG:
+                self._look_after()
+            pause = min(_LOOK if waiter.looks else _LONG, deadline - now)
 
-    def _leave_queue(self, waiter: _Waiter) -> None:
+    def _look_after(self) -> None:
+        """Take the turn from a holder that has nothing to write any more, and does not know it."""
+        holder = self.holder
+        if holder is not None and not holder.still_writes():
+            self.release(holder)
+
+    def _is_unwanted(self, waiter: _Waiter, now: float, deadline: float) -> bool:
+        """Take the turn if it was kept for a thread that has not come back."""
+        if self.holder is not None or self._queue[0] is not waiter:
+            return False
+        if now - self._released < PATIENCE and now < deadline:
+            return False
+        self._pass_on(now)
+        return True
+
+    def _withdraw(self, writer: Writer, thread: int) -> None:
+        """Undo ``acquire()``, wherever it was interrupted."""
         with _mutex:
-            if waiter in self._queue:
+            _waits.pop(thread, None)
+            for waiter in [each for each in self._queue if each.writer is writer]:
                 self._queue.remove(waiter)
-                _waits.pop(waiter.thread, None)
+            if self.holder is writer:
+                self._give_up()
+            elif self.holder is None and self._queue:
+                self._pass_on(monotonic())
 
-    def _grant(self, writer: object, thread: int) -> None:
-        self.holder = writer
-        self.thread = thread
-        self.since = monotonic()
-
-    def _pass_on(self) -> None:
+    def _give_up(self) -> None:
+        now = monotonic()
         self.holder = None
+        self._released = self._habit.released = now
         if self._queue:
-            waiter = self._queue.popleft()
-            waiter.granted = True
-            _waits.pop(waiter.thread, None)
-            self._grant(waiter.writer, waiter.thread)
-            waiter.bell.release()
+            if self._quick and now < self._end and self.thread == get_ident():
+                self._keep()
+            else:
+                self._pass_on(now)
+
+    def _keep(self) -> None:
+        """Leave the turn to the thread that reigns; somebody looks whether it wants it."""
+        first = self._queue[0]
+        if not first.looks:
+            first.looks = True
+            first.ring()
+
+    def _pass_on(self, now: float) -> None:
+        waiter = self._queue.popleft()
+        waiter.granted = True
+        _waits.pop(waiter.thread, None)  # before anybody asks whom the new holder waits for
+        self._end = now + QUANTUM
+        self._grant(waiter.writer, waiter.thread, now, quick=waiter.quick)
+        waiter.ring()
+
+    def _grant(self, writer: Writer, thread: int, now: float, *, quick: bool) -> None:
+        self.holder = writer
+        self.since = now
+        self.thread = thread
+        self._quick = quick
 
     def _check_circle(self, thread: int) -> None:
         turn: Turn | None = self

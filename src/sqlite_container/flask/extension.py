@@ -12,7 +12,7 @@ from .. import lifecycle
 from ..checks import check_settings, set_folders
 from ..engine import Folders
 from ..errors import ConfigurationError, Mistake
-from . import scope, unavailable, views
+from . import scope, unavailable, views, wiring
 
 
 def init_app(app: Flask, container: containers.Container, *, signals: bool = True) -> None:
@@ -28,14 +28,14 @@ def init_app(app: Flask, container: containers.Container, *, signals: bool = Tru
     if not isinstance(container, containers.DynamicContainer):
         problem = f"an instance of a container is expected, found {container!r}"
         raise ConfigurationError([Mistake(app.name, problem)])
-    if scope.EXTENSION in app.extensions:
+    if wiring.EXTENSION in app.extensions:
         problem = "the app has a container already; call init_app once for each app"
         raise ConfigurationError([Mistake(app.name, problem)])
     data, package = Path(app.instance_path), Path(app.root_path)
     set_folders(container, Folders(data, (package, data)))
     check_settings(container)
     views.check(app, container, finally_=False)
-    app.extensions[scope.EXTENSION] = container
+    app.extensions[wiring.EXTENSION] = container
     app.container = container  # type: ignore[attr-defined]
     scope.connect(app)
     unavailable.answer(app)
@@ -46,6 +46,7 @@ def init_app(app: Flask, container: containers.Container, *, signals: bool = Tru
 def _check_at_first_request(app: Flask, container: Any) -> None:
     def check_views() -> None:
         views.check(app, container, finally_=True)
+        scope.end_first(app)
         functions = app.before_request_funcs[None]
         # A new list: the old one is being walked through at this moment.
         app.before_request_funcs[None] = [each for each in functions if each is not check_views]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from weakref import ref
 
 from flask import Flask, Response
 from flask import globals as flask_globals
 from flask.globals import _cv_app
+from werkzeug.wsgi import ClosingIterator
 
 from ..borrower import Origin
 from ..errors import OutsideAppContext
@@ -17,9 +18,6 @@ from . import wiring
 if TYPE_CHECKING:
     from flask.ctx import AppContext
 
-P = TypeVar("P")
-
-EXTENSION = "sqlite_container"
 _KEY = "_sqlite_container_scope"
 _current_request = getattr(flask_globals, "_cv_request", _cv_app)  # one context since Flask 3.2
 
@@ -27,9 +25,9 @@ _current_request = getattr(flask_globals, "_cv_request", _cv_app)  # one context
 class AppScope(Scope):
     """The connections that are out to one app context."""
 
-    def __init__(self, context: AppContext, container: object) -> None:
+    def __init__(self, context: AppContext) -> None:
         super().__init__(_cv_app.get, ref(context))
-        self.container = container
+        self.body: ref[Body] | None = None
         self._request = _current_request.get(None)
 
     def describe(self) -> str | None:
@@ -41,14 +39,13 @@ class AppScope(Scope):
     def origin(self) -> Origin | None:
         request = getattr(self._request, "request", None)
         app = getattr(self._request, "app", None)
-        view = app and request and app.view_functions.get(request.endpoint)
+        if app is None or request is None or request.endpoint not in app.view_functions:
+            return None
+        view = app.view_functions[request.endpoint]
         view_class = getattr(view, "view_class", None)
-        view = getattr(view_class, request.method.lower(), view) if view_class else view
-        code = getattr(list(wiring.layers(view))[-1], "__code__", None) if view else None
+        view = getattr(view_class, request.method.lower(), view)
+        code = getattr(list(wiring.layers(view))[-1], "__code__", None)
         return code and (code.co_filename, code.co_firstlineno, code.co_name)
-
-    def counterpart(self, provider: P) -> P:
-        return wiring.counterpart(provider, self.container)
 
 
 def find_scope() -> AppScope:
@@ -62,32 +59,45 @@ def find_scope() -> AppScope:
     held = context.g.__dict__
     scope: AppScope | None = held.get(_KEY)
     if scope is None:
-        scope = held.setdefault(_KEY, AppScope(context, _container_of(context.app)))
+        _check_extension(context.app)
+        scope = held.setdefault(_KEY, AppScope(context))
     return scope
 
 
-def _container_of(app: Flask) -> object:
-    try:
-        return app.extensions[EXTENSION]
-    except KeyError:
+def _check_extension(app: Flask) -> None:
+    if wiring.EXTENSION not in app.extensions:
         raise OutsideAppContext(
             f"app {app.name!r} would never give the connection back: call"
             " sqlite_container.flask.init_app(app, container) when it is created"
-        ) from None
+        )
 
 
 def connect(app: Flask) -> None:
     """Have the connections of every app context of ``app`` given back."""
     install(find_scope)
-    app.teardown_appcontext(_end)
-    app.after_request(_wait_for_body)
+    # Functions of this kind run last to first. Ours runs last, to see the final response.
+    app.after_request_funcs.setdefault(None, []).insert(0, _wait_for_body)
+    app.teardown_appcontext_funcs.insert(0, _end)
+    end_first(app)
+
+
+def end_first(app: Flask) -> None:
+    """Give back before any other teardown function: if that raises, Flask stops there.
+
+    What those functions borrow is given back after them, by the same function.
+    """
+    functions = app.teardown_appcontext_funcs
+    functions[1:] = [each for each in functions[1:] if each is not _end]
+    functions.append(_end)
 
 
 def _end(_: BaseException | None) -> None:
-    context = _cv_app.get(None)
-    scope: AppScope | None = context and context.g.__dict__.get(_KEY)
-    if scope is not None:
-        scope.end()
+    scope: AppScope | None = _cv_app.get().g.__dict__.get(_KEY)
+    if scope is None:
+        return
+    if scope.streaming and scope.body is not None and scope.body() is None:
+        scope.streaming = False  # another response took its place
+    scope.end()
 
 
 def _wait_for_body(response: Response) -> Response:
@@ -95,10 +105,17 @@ def _wait_for_body(response: Response) -> Response:
     scope: AppScope | None = _cv_app.get().g.__dict__.get(_KEY)
     if scope is None or not scope.held:
         return response
+    if isinstance(response.response, ClosingIterator) and _is_small(response):
+        response.make_sequence()  # an error page, which Werkzeug gets from another WSGI app
     scope.streaming = bool(response.is_streamed) and _may_read(response, scope)
     if scope.streaming:
-        response.response = Body(response.response, scope)
+        response.response = body = Body(response.response, scope)
+        scope.body = ref(body)
     return response
+
+
+def _is_small(response: Response) -> bool:
+    return response.content_length is not None and response.content_length <= 64 * 1024
 
 
 class Body:

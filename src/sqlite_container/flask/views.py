@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator
-from typing import Annotated, Any, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
+import click
 from dependency_injector import containers, providers
 from dependency_injector.wiring import PatchedCallable
 from flask import Flask
+from flask.views import http_method_funcs
 
 from ..errors import WiringError
-from ..providers import ConnectionProvider, DatabaseProvider, SQLite, SQLiteDict
+from ..providers import SQLite, SQLiteDict, reaches_database
 from . import wiring
 
 _CURE = "put '@inject' directly above 'def', below the route"
@@ -27,54 +30,80 @@ def check(app: Flask, container: containers.DynamicContainer, *, finally_: bool)
     Until ``finally_``, a module that is not wired may still become so.
     """
     wiring.bind(container)
+    known = _Known(container, finally_=finally_)
     found = [
         f"{what} ({_where(function)}): {mistake}"
         for what, function in _called_by(app)
-        for mistake in _mistakes(function, container, finally_=finally_)
+        for mistake in _mistakes(function, known)
     ]
     if found:
         raise WiringError("\n".join(dict.fromkeys(found)))
 
 
+class _Known(NamedTuple):
+    container: containers.DynamicContainer
+    finally_: bool
+
+
 def _called_by(app: Flask) -> Iterator[tuple[str, Any]]:
     for endpoint, function in app.view_functions.items():
-        view_class = getattr(function, "view_class", None)
-        if view_class is None:
-            yield f"view {endpoint!r}", function
-            continue
-        for name in ("__init__", "dispatch_request", *map(str.lower, view_class.methods or ())):
-            if name in ("get", "head", "dispatch_request", "__init__") or hasattr(view_class, name):
-                method = getattr(view_class, name, None)
-                if inspect.isfunction(method):
-                    yield f"view {endpoint!r}, method {name}", method
-    hooks = (app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs)
-    for functions in (each for hook in hooks for each in hook.values()):
-        yield from ((f"function {function.__name__!r}", function) for function in functions)
-    for name, command in app.cli.commands.items():
+        yield from _view(endpoint, function)
+    for function in _hooks(app):
+        yield f"function {getattr(function, '__name__', function)!r}", function
+    yield from _commands(app.cli)
+
+
+def _view(endpoint: str, function: Any) -> Iterator[tuple[str, Any]]:
+    view_class = getattr(function, "view_class", None)
+    if view_class is None:
+        yield f"view {endpoint!r}", function
+        return
+    for name in ("__init__", "dispatch_request", *map(str.lower, http_method_funcs)):
+        method = getattr(view_class, name, None)
+        if inspect.isfunction(method):
+            yield f"view {endpoint!r}, method {name!r}", method
+
+
+def _hooks(app: Flask) -> Iterator[Any]:
+    scoped: tuple[Mapping[Any, list[Any]], ...] = (
+        app.before_request_funcs,
+        app.after_request_funcs,
+        app.teardown_request_funcs,
+        app.url_value_preprocessors,
+        app.template_context_processors,
+    )
+    yield from chain.from_iterable(chain.from_iterable(each.values() for each in scoped))
+    yield from app.teardown_appcontext_funcs
+    for by_code in app.error_handler_spec.values():
+        yield from chain.from_iterable(handlers.values() for handlers in by_code.values())
+
+
+def _commands(group: click.Group) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
         yield f"command {name!r}", command.callback
+        if isinstance(command, click.Group):
+            yield from _commands(command)
 
 
-def _mistakes(
-    function: Any, container: containers.DynamicContainer, *, finally_: bool
-) -> Iterator[str]:
+def _mistakes(function: Any, known: _Known) -> Iterator[str]:
     patched = wiring.injected(function)
     if patched is None:
         yield from _not_injected(function)
         return
     for name, marker in patched.reference_injections.items():
         if name not in patched.injections:
-            yield from _unresolved(name, marker, patched, container, finally_=finally_)
+            yield from _unresolved(name, marker, patched, known)
         else:
-            yield from _wrong_kind(name, marker, patched, container)
+            yield from _wrong_kind(name, marker, patched)
 
 
 def _not_injected(function: Any) -> Iterator[str]:
-    innermost = list(wiring.layers(function))[-1] if function is not None else None
-    for name, marker in _markers(innermost):
-        why = "there is no '@inject'"
-        if wiring.made_of(innermost):
-            why = "'@inject' stands above the route, which was given the function without it"
-        yield f"parameter {name!r} would receive {marker!r} itself, because {why}; {_CURE}"
+    for each in wiring.layers(function):
+        for name, marker in _markers(each):
+            why = "there is no '@inject'"
+            if wiring.made_of(each):
+                why = "'@inject' stands above the route, which was given the function without it"
+            yield f"parameter {name!r} would receive {marker!r} itself, because {why}; {_CURE}"
 
 
 def _markers(function: Any) -> Iterator[tuple[str, Any]]:
@@ -91,67 +120,54 @@ def _markers(function: Any) -> Iterator[tuple[str, Any]]:
                 yield parameter.name, candidate
 
 
-def _unresolved(
-    name: str,
-    marker: Any,
-    patched: PatchedCallable,
-    container: containers.DynamicContainer,
-    *,
-    finally_: bool,
-) -> Iterator[str]:
-    function: Any = patched.patched
-    if wiring.wired_to(container)(function):
-        identifier = marker.provider
-        yield (
-            f"parameter {name!r} would receive the marker itself, because the container has no"
-            f" {identifier!r}{_nearest(identifier, container)}"
-        )
-    elif finally_:
-        yield (
-            f"parameter {name!r} would receive the marker itself, because no container is wired to"
-            f" module {function.__module__!r}; name it in the container's wiring_config, or call"
-            " container.wire(modules=[…])"
-        )
+def _unresolved(name: str, marker: Any, patched: Any, known: _Known) -> Iterator[str]:
+    function = patched.patched
+    what = f"parameter {name!r} would receive the marker itself, because"
+    if not wiring.wired_to(known.container)(function):
+        if known.finally_:
+            yield (
+                f"{what} no container is wired to module {function.__module__!r}; name it in the"
+                " container's wiring_config, or call container.wire(modules=[…])"
+            )
+    elif isinstance(marker.provider, str):
+        near = _nearest(marker.provider, known.container)
+        yield f"{what} the container has no {marker.provider!r}{near}"
+    else:
+        yield f"{what} its provider belongs to another container class than this app's"
 
 
-def _wrong_kind(
-    name: str, marker: Any, patched: PatchedCallable, container: containers.DynamicContainer
-) -> Iterator[str]:
+def _wrong_kind(name: str, marker: Any, patched: PatchedCallable) -> Iterator[str]:
     provider: Any = patched.injections[name]
     target = provider.target() if isinstance(provider, wiring.AppProvider) else provider
-    if isinstance(target, SQLite | SQLiteDict) and not isinstance(marker, wiring.wiring.Provider):
-        yield f"parameter {name!r} would receive the whole {target.path!r}; add '.connection' or '.reader'"
-    if name in patched.reference_closing and _reaches_database(target):
+    if isinstance(target, SQLite | SQLiteDict) and isinstance(marker, wiring.PROVIDE):
+        yield (
+            f"parameter {name!r} would receive the whole container of {target.path!r}; add"
+            " '.connection', '.reader' or '.database'"
+        )
+    if name in patched.reference_closing and reaches_database(target):
         yield (
             f"parameter {name!r}: Closing[…] would close the database for every other request"
             " after this one; use Provide[…], the connection goes back by itself"
         )
 
 
-def _reaches_database(provider: Any) -> bool:
-    if isinstance(provider, ConnectionProvider | DatabaseProvider):
-        return True
-    return next(provider.traverse(types=[DatabaseProvider]), None) is not None
-
-
-def _nearest(identifier: Any, container: containers.DynamicContainer) -> str:
-    if not isinstance(identifier, str):
-        return ""
+def _nearest(identifier: str, container: containers.DynamicContainer) -> str:
     near = difflib.get_close_matches(identifier, list(_paths(container)), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _paths(container: Any) -> Iterator[str]:
-    for name, provider in container.providers.items():
+def _paths(container: containers.DynamicContainer) -> Iterator[str]:
+    yield from _paths_in(container.providers)
+
+
+def _paths_in(members: Mapping[str, Any]) -> Iterator[str]:
+    for name, provider in members.items():
         yield name
         if isinstance(provider, SQLiteDict):
-            members = {each: provider[each] for each in provider.names()}
+            inner: Mapping[str, Any] = {each: provider[each] for each in provider.names()}
         else:
-            members = provider.providers if isinstance(provider, providers.Container) else {}
-        for member, inner in members.items():
-            yield f"{name}.{member}"
-            if isinstance(inner, SQLite):
-                yield from (f"{name}.{member}.{role}" for role in inner.providers)
+            inner = provider.providers if isinstance(provider, providers.Container) else {}
+        yield from (f"{name}.{path}" for path in _paths_in(inner))
 
 
 def _where(function: Any) -> str:

@@ -1,13 +1,14 @@
 """Injection per app: each app's views get what its own container provides.
 
-dependency-injector's wiring is global: the last container that was wired provides for every
+dependency-injector's wiring is global: the container that was wired last provides for every
 app that shares the view modules. Here each injected parameter is bound to an
 :class:`AppProvider`, which looks its marker up in the container of the current app.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from typing import Any, cast
 from weakref import ref
 
@@ -15,23 +16,25 @@ from dependency_injector import containers, providers, wiring
 from dependency_injector.wiring import PatchedCallable, ProvidersMap
 from flask.globals import _cv_app
 
-from ..providers import ConnectionProvider, SQLiteDict
+from ..providers import reaches_database
 
-_registry = wiring._patched_registry
+EXTENSION = "sqlite_container"
 _RESOLVED = "_sqlite_container_resolved"
+PROVIDE: Any = wiring.Provide
+_registry = wiring._patched_registry
 
 
 class AppProvider(providers.Provider[Any]):
     """What a marker means in the container of the current app.
 
-    Outside of app contexts, and in apps that have no such provider, it is what the marker
-    means in the container that was bound last; that one is not kept alive.
+    Outside of app contexts, and in apps that have no such provider, ``fallback`` tells it: the
+    container that was wired last.
     """
 
-    def __init__(self, marker: Any = None, fallback: object = None) -> None:
+    def __init__(self, marker: Any = None, fallback: Callable[[], Any] = lambda: None) -> None:
         super().__init__()
         self.marker = marker
-        self._fallback = ref(fallback)
+        self._fallback = fallback
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.target()(*args, **kwargs)
@@ -39,46 +42,80 @@ class AppProvider(providers.Provider[Any]):
     def target(self) -> providers.Provider[Any]:
         """The provider to ask at this moment."""
         context = _cv_app.get(None)
-        container = context and context.app.extensions.get("sqlite_container")
+        container = None if context is None else context.app.extensions.get(EXTENSION)
         found = self._in(container) if container is not None else None
-        if found is None:
-            found = self._in(self._fallback())
+        found = found if found is not None else self._fallback()
         if found is None:
             raise LookupError(f"the container that provided {self.marker!r} is gone")
-        return found
+        return cast("providers.Provider[Any]", found)
 
-    def _in(self, container: Any) -> providers.Provider[Any] | None:
-        if container is None:
-            return None
+    def _in(self, container: Any) -> Any:
         known: dict[AppProvider, Any] = vars(container).setdefault(_RESOLVED, {})
         if self not in known:
             known[self] = resolve(self.marker, ProvidersMap(container))
         return known[self]
 
 
+class BoundCallable(PatchedCallable):
+    """What ``@inject`` made of a function, once an app has it: wiring it again changes nothing.
+
+    Its instances are dependency-injector's own, whose class was changed.
+    """
+
+    __slots__ = ()
+
+    def add_injection(self, kwarg: Any, injection: Any) -> None:
+        if not isinstance(injection, AppProvider):
+            provider, marker = injection, self.reference_injections[kwarg]
+            injection = AppProvider(marker, lambda: provider)
+        super().add_injection(kwarg, injection)
+
+    def add_closing(self, kwarg: Any, injection: Any) -> None:
+        if not reaches_database(injection):
+            super().add_closing(kwarg, injection)
+
+
 def resolve(marker: Any, known: ProvidersMap) -> providers.Provider[Any] | None:
     """The provider that a marker names, as dependency-injector resolves it."""
     provider = known.resolve_provider(marker.provider, marker.modifier)
-    if provider is None or isinstance(marker, wiring.Provide):
+    if provider is None or isinstance(marker, PROVIDE):
         return provider
     return provider if isinstance(provider, providers.Delegate) else provider.provider
 
 
-def bind(container: containers.DynamicContainer) -> bool:
-    """Bind every injected function that this container provides for; tell if any was not yet."""
+def bind(container: containers.DynamicContainer) -> None:
+    """Bind every injected function that this container provides for.
+
+    The container is not kept alive by it: with its app it can go.
+    """
     known = ProvidersMap(container)
     wired = wired_to(container)
-    changed = False
-    for patched in list(_registry._callables.values()):
+    for patched in all_injected():
         for name, marker in patched.reference_injections.items():
-            if isinstance(marker.provider, str) and not wired(patched.patched):
-                continue
-            if isinstance(patched.injections.get(name), AppProvider):
-                continue
-            if resolve(marker, known) is not None and name in patched.injections:
-                patched.add_injection(name, AppProvider(marker, container))
-                changed = True
-    return changed
+            sure = not isinstance(marker.provider, str) and name in patched.injections
+            if not sure and not wired(patched.patched):
+                continue  # another container may have provided for it, or will
+            if resolve(marker, known) is not None:
+                patched.__class__ = BoundCallable
+                patched.add_injection(name, AppProvider(marker, _weakly(marker, container)))
+                _keep_open(patched)
+
+
+def _keep_open(patched: PatchedCallable) -> None:
+    """Let ``Closing[...]`` close no database: it would do so under every other request."""
+    for name, provider in list(patched.closing.items()):
+        if reaches_database(provider):
+            del patched.closing[name]
+
+
+def _weakly(marker: Any, container: containers.DynamicContainer) -> Callable[[], Any]:
+    reference = ref(container)
+
+    def resolve_again() -> Any:
+        container = reference()
+        return None if container is None else resolve(marker, ProvidersMap(container))
+
+    return resolve_again
 
 
 def wired_to(container: containers.DynamicContainer) -> Callable[[Any], bool]:
@@ -88,51 +125,27 @@ def wired_to(container: containers.DynamicContainer) -> Callable[[Any], bool]:
 
     def wired(function: Any) -> bool:
         name: str = function.__module__
-        return name in modules or any(
-            name == package or name.startswith(f"{package}.") for package in packages
-        )
+        return name in modules or any(f"{name}.".startswith(f"{each}.") for each in packages)
 
     return wired
-
-
-def counterpart(provider: Any, container: Any) -> Any:
-    """The provider of the current app's container for one of another container.
-
-    A view that was wired to another container since calls for that one's connection, and is
-    given its own app's. A call for another container's connection by name is left as it is.
-    """
-    other = cast(ConnectionProvider, provider).container
-    if not isinstance(other, containers.DynamicContainer) or not bind(other):
-        return provider
-    twin = _at(provider.path, container)
-    if not isinstance(twin, ConnectionProvider) or provider in twin.overridden:
-        return provider
-    return twin
-
-
-def _at(path: str, container: Any) -> Any:
-    """The provider at a path such as ``tenants.acme.connection``."""
-    found = container
-    while path and found is not None:
-        if isinstance(found, SQLiteDict):  # its names may have dots in them
-            name, _, path = path.rpartition(".")
-        else:
-            name, _, path = path.partition(".")
-        found = getattr(found, name, None)
-    return found
 
 
 def injected(function: Any) -> PatchedCallable | None:
     """What ``@inject`` made of a function, below whichever other decorators."""
     for each in layers(function):
-        if (patched := _registry.get_callable(each)) is not None:
-            return cast(PatchedCallable, patched)
+        if isinstance(each, Hashable) and (patched := _registry.get_callable(each)) is not None:
+            return patched
     return None
+
+
+def all_injected() -> list[PatchedCallable]:
+    """Every function of the process that ``@inject`` was used on."""
+    return list(_registry._callables.values())
 
 
 def made_of(function: Any) -> bool:
     """Whether ``@inject`` was used on this function, but made another one of it."""
-    return any(patched.original is function for patched in _registry._callables.values())
+    return any(patched.original is function for patched in all_injected())
 
 
 def layers(function: Any) -> Iterator[Any]:
@@ -140,4 +153,7 @@ def layers(function: Any) -> Iterator[Any]:
     while function is not None:
         function = getattr(function, "__func__", function)
         yield function
-        function = getattr(function, "__wrapped__", None)
+        if isinstance(function, partial):
+            function = function.func
+        else:
+            function = getattr(function, "__wrapped__", None)
