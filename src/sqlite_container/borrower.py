@@ -37,8 +37,8 @@ class Scope(Protocol):
 Origin = tuple[str, int, str]
 """File, line and function from which a connection was asked for."""
 
-_OURS = (__name__.partition(".")[0], "dependency_injector")
-_PLUMBING = ("flask", "werkzeug", "asyncio", "asgiref", "contextlib")
+_OURS = (__name__.partition(".")[0], "dependency_injector", "contextlib")
+_PLUMBING = ("flask", "werkzeug", "asyncio", "asgiref")
 
 
 def caller() -> Origin | None:

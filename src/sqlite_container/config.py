@@ -47,22 +47,23 @@ def _imported(value: object) -> object:
     if not isinstance(value, str):
         return value
     module, _, attribute = value.replace(":", ".").rpartition(".")
-    if not module:
+    if not module or module.startswith("."):
         raise ValueError("an import string such as 'sqlite3.Row' is expected")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # the module's own code runs here
         raise ValueError(f"cannot be imported: {error}") from error
 
 
 def _detect_types(value: object) -> object:
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list | tuple):
+    if isinstance(value, str) and not value.isdigit():
+        value = [value]
+    if not isinstance(value, list | tuple):
         return _no_bool(value)
     flags = {"PARSE_DECLTYPES": sqlite3.PARSE_DECLTYPES, "PARSE_COLNAMES": sqlite3.PARSE_COLNAMES}
-    if not set(names) <= set(flags):
+    if not all(isinstance(name, str) and name in flags for name in value):
         raise ValueError(f"{' and '.join(flags)} are the names to choose from")
-    return sum(flags[name] for name in set(names))
+    return sum(flags[name] for name in set(value))
 
 
 _PRAGMA = re.compile(r"[A-Za-z_]+")
@@ -79,8 +80,8 @@ _OWN_SETTING = frozenset(
 )
 
 
-def _pragma_name(name: str) -> str:
-    if not _PRAGMA.fullmatch(name):
+def _pragma_name(name: object) -> str:
+    if not isinstance(name, str) or not _PRAGMA.fullmatch(name):
         raise ValueError("the name of a pragma is expected")
     if name.lower() in _OWN_SETTING:
         raise ValueError(
@@ -91,7 +92,8 @@ def _pragma_name(name: str) -> str:
     return name.lower()
 
 
-Seconds: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(ge=0)]
+# SQLite counts a time-out in milliseconds, in 32 bits: about 2,000,000 seconds.
+Seconds: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1_000_000)]
 PositiveSeconds: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(gt=0)]
 Whole: TypeAlias = Annotated[int, BeforeValidator(_no_bool)]
 Path: TypeAlias = Annotated[str, BeforeValidator(_path)]

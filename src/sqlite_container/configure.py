@@ -29,11 +29,9 @@ def connection(opened: Connection, config: DatabaseConfig) -> None:
     Raises :class:`DatabaseOpenError` for a pragma that did not take, and sqlite3's errors.
     """
     extend(opened, config)
-    for name, value in _pragmas(config):
-        _set(opened, name, value)
     if not config.in_memory and not config.read_only:
         _set_journal_mode(opened, config)
-    opened.row_factory = config.row_factory
+    sqlite3.Connection.row_factory.__set__(opened, config.row_factory)  # type: ignore[attr-defined]
     if config.statement_timeout is not None:
         opened.use_cursor(TimedCursor)
         handler = _deadline(ref(opened), config.statement_timeout)
@@ -43,13 +41,15 @@ def connection(opened: Connection, config: DatabaseConfig) -> None:
 
 
 def extend(opened: sqlite3.Connection, config: DatabaseConfig) -> None:
-    """Load the extensions and create the functions that schema and statements may use."""
+    """What schema and statements may need: extensions, functions, and pragmas."""
     for path in config.extensions:
         _load(opened, path)
     for name, function in config.functions.items():
         sqlite3.Connection.create_function(
             opened, name, function.narg, function.call, deterministic=function.deterministic
         )
+    for pragma, value in _pragmas(config):
+        _set(opened, pragma, value)
 
 
 def _load(opened: sqlite3.Connection, path: str) -> None:
@@ -77,13 +77,13 @@ def _pragmas(config: DatabaseConfig) -> list[tuple[str, _Value]]:
     return [(name, value) for name, value in chosen.items() if value is not None]
 
 
-def _set(opened: Connection, name: str, value: _Value) -> None:
+def _set(opened: sqlite3.Connection, name: str, value: _Value) -> None:
     expected = _normal(name, value)
     raw(opened, f"PRAGMA {name} = {_literal(value)}").fetchall()
     row = raw(opened, f"PRAGMA {name}").fetchone()
     if row is None:
         _check_known(opened, name)
-    elif _normal(name, row[0]) != expected:
+    elif not _same(_normal(name, row[0]), expected):
         raise DatabaseOpenError(
             f"PRAGMA {name} = {value} did not take, it is still {row[0]!r}; some pragmas work only"
             " before a database has its first table, some not at all in this SQLite"
@@ -91,7 +91,7 @@ def _set(opened: Connection, name: str, value: _Value) -> None:
         )
 
 
-def _check_known(opened: Connection, name: str) -> None:
+def _check_known(opened: sqlite3.Connection, name: str) -> None:
     known = [row[0] for row in raw(opened, "PRAGMA pragma_list")]
     if name not in known:
         raise DatabaseOpenError(f"there is no PRAGMA {name}{did_you_mean(name, known)}")
@@ -115,21 +115,29 @@ def _normal(name: str, value: _Value) -> object:
         return word
 
 
+def _same(found: object, expected: object) -> bool:
+    if isinstance(found, str) and isinstance(expected, str):
+        return found.startswith(expected)  # UTF-16 is answered as UTF-16le
+    return found == expected
+
+
 def _set_journal_mode(opened: Connection, config: DatabaseConfig) -> None:
+    wanted = config.journal_mode
     mode = raw(opened, "PRAGMA journal_mode").fetchone()[0]
     deadline = monotonic() + config.busy_timeout
-    while mode != config.journal_mode:
+    while mode != wanted:
         try:
-            mode = raw(opened, f"PRAGMA journal_mode = {config.journal_mode}").fetchone()[0]
+            mode = raw(opened, f"PRAGMA journal_mode = {wanted}").fetchone()[0]
             break
         except sqlite3.OperationalError as error:
             # The switch needs the file for itself, and SQLite does not wait for that.
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
-                raise
+                problem = f"journal_mode {wanted!r} cannot be set: {error}"
+                raise DatabaseOpenError(problem) from error
             sleep(0.01)
-    if mode != config.journal_mode:
+    if mode != wanted:
         raise DatabaseOpenError(
-            f"journal_mode {config.journal_mode!r} was refused, it is still {mode!r}; the file"
+            f"journal_mode {wanted!r} was refused, it is still {mode!r}; the file"
             " system may not support it, or another connection is using the database"
         )
 

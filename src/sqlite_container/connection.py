@@ -16,11 +16,9 @@ from . import turn
 from .borrower import Borrower
 from .cursor import Cursor, owned, turn_into_returned
 from .errors import DatabaseClosed, NotYourConnection
-from .explain import busy, deadlock, explain
+from .explain import busy, deadlock, explain, lost
 from .statements import Kind, kind_of
 from .watch import Watch
-
-_LEGACY = getattr(sqlite3, "LEGACY_TRANSACTION_CONTROL", None)  # Python 3.12 has autocommit
 
 
 @dataclass(slots=True)
@@ -49,27 +47,31 @@ class Connection(sqlite3.Connection):
     ``thread`` is the thread that may use it without further questions.
     """
 
-    home = Home("unknown", turn.Turn())
     borrower: Borrower | None = None
-    read_only = False
     running: tuple[str, float] | None = None
     """The statement that runs now, and since when; None between statements."""
-    closed = False
-    parked = False
-    """Whether its handle was closed for a fork; the next use opens another one."""
-    _began_at: int | None = None  # total_changes when a transaction began for one statement
-    revoked = ""
-    """Why it refuses every use, if it does."""
+    read_only = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.home = Home("unknown", turn.Turn())
         self.watch = Watch()
         self.born = monotonic()
+        self.borrower = None
         self.thread = 0
+        self.running = None
+        self.read_only = False
+        self.closed = False
+        self.parked = False  # the handle was closed for a fork; the next use opens another one
+        self.revoked = ""  # why it refuses every use, if it does
+        self._began_at: int | None = None  # total_changes when one statement began a transaction
+        self._in_block = False  # whether the statement that runs is in a block's transaction
+        self._block_is_lost = False
         self._current: Callable[[None], object] = lambda _: None
         self._expected: Callable[[], object] = lambda: None
         self._blocks: list[str] = []
         self._children: set[ref[Any]] = set()
         self._cursor_class: type[Cursor] = Cursor
+        self._attributes = len(vars(self)) + 1
         super().__init__(*args, **kwargs)
 
     # -- who holds it -------------------------------------------------------------------
@@ -146,6 +148,8 @@ class Connection(sqlite3.Connection):
         """Begin to use the handle; ``_after`` ends it."""
         self._check()
         self.running = (sql, monotonic())
+        if self._blocks:
+            self._in_block = self.in_transaction
         while self.parked:
             self.running = None
             self.home.reopen(self)
@@ -189,8 +193,13 @@ class Connection(sqlite3.Connection):
                 raise
             self.home.reopen(self)
             made = super().cursor(factory)
-        self._children.add(ref(made, self._children.discard))
+        if not isinstance(made, Cursor):
+            self.adopt(made)
         return made
+
+    def adopt(self, child: Any) -> None:
+        """Remember a cursor or a blob, to be finished when the connection goes back."""
+        self._children.add(ref(child, self._children.discard))
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         return self.cursor().execute(sql, parameters)
@@ -210,7 +219,7 @@ class Connection(sqlite3.Connection):
             if not readonly:
                 self._take_turn(sql)
             blob = super().blobopen(table, column, row, readonly=readonly, name=name)
-            self._children.add(ref(blob, self._children.discard))
+            self.adopt(blob)
             return blob
         except sqlite3.Error as error:
             self._fail(error, sql)
@@ -244,7 +253,7 @@ class Connection(sqlite3.Connection):
 
     def _after(self) -> None:
         """What comes after it: the turn is given up unless a transaction is open."""
-        self.running = self._began_at = None
+        self.running, self._began_at, self._in_block = None, None, False
         if self.home.turn.holder is self and not self._writes():
             self.home.turn.release(self)
 
@@ -261,6 +270,10 @@ class Connection(sqlite3.Connection):
         except sqlite3.ProgrammingError:
             return False  # closed
 
+    def gave_up(self) -> bool:
+        """Whether waiting for the turn has become pointless. Asked while it waits."""
+        return bool(self.revoked)
+
     def _prepare_to_write(self, kind: Kind, sql: str) -> None:
         try:
             self._take_turn(sql)
@@ -273,11 +286,13 @@ class Connection(sqlite3.Connection):
 
     @property
     def _begins_implicitly(self) -> bool:
-        return self.isolation_level is not None and self._legacy
+        return self.isolation_level is not None and self._autocommit is None
 
     @property
-    def _legacy(self) -> bool:
-        return _LEGACY is None or self.autocommit == _LEGACY
+    def _autocommit(self) -> bool | None:
+        """The attribute of Python 3.12; None in the mode that was the only one before."""
+        value = getattr(self, "autocommit", None)
+        return value if isinstance(value, bool) else None
 
     def _take_turn(self, sql: str) -> None:
         """Wait in the queue of the file; nothing to do if it is held, or only read."""
@@ -290,6 +305,8 @@ class Connection(sqlite3.Connection):
             raise busy(self, sql, began) from None
         except turn.Deadlock:
             raise deadlock(self, sql) from None
+        except turn.Withdrawn:
+            raise DatabaseClosed(self.revoked) from None
 
     def _begin(self) -> None:
         """Begin a transaction; the turn is held, so only other processes compete for it."""
@@ -306,7 +323,9 @@ class Connection(sqlite3.Connection):
         """
         if self._began_at is not None and self.in_transaction:
             if self.total_changes == self._began_at:
-                sqlite3.Connection.rollback(self)
+                raw(self, "ROLLBACK")
+        if self._in_block and not self.in_transaction:
+            self._block_is_lost = True
         if not isinstance(error, sqlite3.Error):
             raise error
         began = self.running[1] if self.running else monotonic()
@@ -347,55 +366,72 @@ class Connection(sqlite3.Connection):
         trace: TracebackType | None,
     ) -> Literal[False]:
         """Commit, or roll back if the block raised; an inner block ends its savepoint only."""
-        self._check()
+        if kind is None or not self.revoked:
+            self._check()
         savepoint = self._blocks.pop() if self._blocks else ""
         if savepoint and self.in_transaction:
             self._end_savepoint(savepoint, failed=kind is not None)
         elif kind is not None:
-            self.rollback()
+            self._end_transaction("ROLLBACK")
         else:
             self._commit_or_roll_back()
+        if not self._blocks:
+            self._block_is_lost = False
         return False
 
     def _end_savepoint(self, savepoint: str, *, failed: bool) -> None:
-        if failed:
-            raw(self, f"ROLLBACK TO {savepoint}")
-        raw(self, f"RELEASE {savepoint}")
+        try:
+            if failed:
+                raw(self, f"ROLLBACK TO {savepoint}")
+            raw(self, f"RELEASE {savepoint}")
+        except sqlite3.OperationalError:  # gone: the transaction was ended inside the block
+            if failed:
+                self._end_transaction("ROLLBACK")
 
     def _commit_or_roll_back(self) -> None:
         try:
-            self.commit()
+            if self._block_is_lost:
+                raise lost(self)
+            self._end_transaction("COMMIT")
         except BaseException:
-            self.rollback()
+            self._end_transaction("ROLLBACK")
             raise
 
     def commit(self) -> None:
-        self._enter("COMMIT")
-        try:
-            super().commit()
-        except sqlite3.Error as error:
-            self._fail(error, "COMMIT")
-        finally:
-            self._after()
-            self._end_turn_without_autocommit()
+        self._end_transaction("COMMIT", explicitly=True)
 
     def rollback(self) -> None:
-        self._enter("ROLLBACK")
+        self._end_transaction("ROLLBACK", explicitly=True)
+
+    def _end_transaction(self, sql: str, *, explicitly: bool = False) -> None:
+        """Commit or roll back as sqlite3 does; with ``autocommit=True`` only blocks do so."""
+        if self.revoked and sql == "ROLLBACK" and self.borrower is not None:
+            self._roll_back_what_is_left()
+            return
+        self._enter(sql)
         try:
-            super().rollback()
+            if not explicitly and self.in_transaction and self._autocommit is True:
+                raw(self, sql)
+            elif sql == "COMMIT":
+                super().commit()
+            else:
+                super().rollback()
+        except sqlite3.Error as error:
+            self._fail(error, sql)
         finally:
             self._after()
-            self._end_turn_without_autocommit()
+            if self._autocommit is False:  # the next transaction is there, but only reads yet
+                self.home.turn.release(self)
 
-    def _end_turn_without_autocommit(self) -> None:
-        """With ``autocommit=False`` the next transaction is there at once, but only reads yet."""
-        if not self._legacy:
-            self.home.turn.release(self)
+    def _roll_back_what_is_left(self) -> None:
+        """Let a borrower clean up on a connection that refuses everything else."""
+        if self.borrower is not None and self.borrower.may_use_it_here():
+            sqlite3.Connection.rollback(self)
+            self._after()
 
     def close(self) -> None:
         """Close it for good; its database opens another one in its place."""
-        if self.borrower is not None:
-            self._check()
+        self._check()
         self.closed = True
         super().close()
         self.home.turn.release(self)
@@ -403,13 +439,15 @@ class Connection(sqlite3.Connection):
     def _restore(self) -> None:
         """What can be set back cheaply; ``watch`` knows of the rest."""
         if self.row_factory is not self.home.row_factory:
-            self.row_factory = self.home.row_factory
+            _row_factory.__set__(self, self.home.row_factory)
         if self.text_factory is not str:
-            self.text_factory = str
+            _text_factory.__set__(self, str)
         if self.isolation_level != "IMMEDIATE":
-            self.isolation_level = "IMMEDIATE"
-        if not self._legacy:
+            _isolation_level.__set__(self, "IMMEDIATE")
+        if self._autocommit is not None:
             self.watch.altered = "autocommit"
+        if len(vars(self)) != self._attributes:
+            self.watch.altered = "an attribute"
 
 
 def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
@@ -431,23 +469,42 @@ def keep_for_ever(thing: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
-def _altering(name: str) -> Any:
-    """A method of sqlite3's after which the connection is another than it was configured."""
+def _checked(name: str, *, altering: bool = False) -> Any:
+    """A method of sqlite3's, for the owner only; it may leave the connection another one."""
     original = getattr(sqlite3.Connection, name)
 
     @wraps(original)
     def method(self: Connection, *args: Any, **kwargs: Any) -> Any:
         self._check()
-        self.watch.altered = f"{name}()"
+        if altering:
+            self.watch.altered = f"{name}()"
         return original(self, *args, **kwargs)
 
     return method
 
 
+def _attribute(descriptor: Any) -> Any:
+    """An attribute of sqlite3's that only the owner may set."""
+
+    def set_(self: Connection, value: Any) -> None:
+        self._check()
+        descriptor.__set__(self, value)
+        self._after()
+
+    return property(descriptor.__get__, set_, doc=descriptor.__doc__)
+
+
+_row_factory: Any = sqlite3.Connection.row_factory
+_text_factory: Any = sqlite3.Connection.text_factory
+_isolation_level: Any = sqlite3.Connection.isolation_level
+for _name in ("row_factory", "text_factory", "isolation_level"):
+    setattr(Connection, _name, _attribute(getattr(sqlite3.Connection, _name)))
+for _name in ("backup", "iterdump", "serialize"):
+    setattr(Connection, _name, _checked(_name))
 for _name in (
     "create_aggregate create_collation create_function create_window_function deserialize"
     " enable_load_extension load_extension set_authorizer set_progress_handler"
     " set_trace_callback setconfig setlimit"
 ).split():
     if hasattr(sqlite3.Connection, _name):  # some are missing in some builds and versions
-        setattr(Connection, _name, _altering(_name))
+        setattr(Connection, _name, _checked(_name, altering=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from .errors import NotYourConnection
@@ -20,6 +21,10 @@ class Cursor(sqlite3.Cursor):
     methods see every statement. Fetching is left to sqlite3: a Python call for each row would
     cost half of the row again.
     """
+
+    def __init__(self, connection: sqlite3.Connection, /) -> None:
+        super().__init__(connection)
+        self._owned.adopt(self)
 
     @property
     def _owned(self) -> Connection:
@@ -103,18 +108,14 @@ class ReturnedCursor(sqlite3.Cursor):
     fetchone = fetchmany = fetchall = __next__ = _refuse  # type: ignore[assignment]
 
 
-_joined: dict[type[sqlite3.Cursor], type[Cursor]] = {}
-
-
+@cache
 def owned(factory: Any, base: type[Cursor]) -> Any:
     """The user's own cursor class, with the checks of ours in front of it."""
     if not isinstance(factory, type) or issubclass(factory, base):
         return factory
-    if factory is sqlite3.Cursor:
+    if factory in (sqlite3.Cursor, Cursor):
         return base
-    if factory not in _joined:
-        _joined[factory] = type(factory.__name__, (base, factory), {})
-    return _joined[factory]
+    return type(factory.__name__, (base, factory), {})
 
 
 def turn_into_returned(child: Any) -> None:

@@ -78,7 +78,10 @@ class Database:
         None). What has not come back by then is reported, and closed when it does. Safe to
         call twice; does nothing if it is not open.
         """
-        close_together([self], timeout)
+        closing = self.start_closing(timeout)
+        if closing is not None:
+            wait_for([closing])
+            self.finish_closing()
 
     def start_closing(self, timeout: float | None) -> Closing | None:
         """The first step of :meth:`close`; None if it is not open."""
@@ -173,12 +176,25 @@ def shutdown_timeout() -> float:
 
 
 def close_together(databases: Iterable[Database], timeout: float | None = None) -> None:
-    """Close several databases at the same time: it takes as long as the slowest of them."""
-    closings = {database: database.start_closing(timeout) for database in databases}
-    begun = {database: closing for database, closing in closings.items() if closing}
-    wait_for(begun.values())
-    for database in begun:
+    """Close several databases at the same time: it takes as long as the slowest of them.
+
+    Raises an :class:`ExceptionGroup` of what failed, when the others are closed.
+    """
+    closings: dict[Database, Closing] = {}
+    failures: list[Exception] = []
+    for database in databases:
+        try:
+            closing = database.start_closing(timeout)
+        except Exception as error:
+            failures.append(error)
+        else:
+            if closing is not None:
+                closings[database] = closing
+    wait_for(closings.values())
+    for database in closings:
         database.finish_closing()
+    if failures:
+        raise ExceptionGroup("databases that could not be closed", failures)
 
 
 def _abandon(pool: Pool) -> None:
@@ -187,9 +203,9 @@ def _abandon(pool: Pool) -> None:
 
 
 class Loan:
-    """A connection for the length of a ``with`` block. It can be entered once at a time."""
+    """A connection for the length of a ``with`` block; each block has its own."""
 
-    __slots__ = ("_borrower", "_connection", "_database", "_read_only", "_transaction")
+    __slots__ = ("_database", "_lent", "_read_only", "_transaction")
 
     def __init__(
         self, database: Database, *, read_only: bool = False, transaction: bool = False
@@ -197,15 +213,17 @@ class Loan:
         self._database = database
         self._read_only = read_only
         self._transaction = transaction
-        self._connection: Connection | None = None
+        self._lent: list[tuple[Connection, Borrower]] = []
 
     def __enter__(self) -> Connection:
-        self._borrower = Borrower(self._database)
-        connection = self._database.lend(self._borrower, read_only=self._read_only)
+        borrower = Borrower(self._database)
+        connection = self._database.lend(borrower, read_only=self._read_only)
         try:
-            self._connection = connection.__enter__() if self._transaction else connection
+            if self._transaction:
+                connection.__enter__()
+            self._lent.append((connection, borrower))
         except BaseException:
-            self._database.give_back(connection, self._borrower)
+            self._database.give_back(connection, borrower)
             raise
         return connection
 
@@ -215,11 +233,10 @@ class Loan:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> Literal[False]:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                if self._transaction:
-                    connection.__exit__(kind, error, trace)
-            finally:
-                self._database.give_back(connection, self._borrower)
+        connection, borrower = self._lent.pop()
+        try:
+            if self._transaction:
+                connection.__exit__(kind, error, trace)
+        finally:
+            self._database.give_back(connection, borrower)
         return False

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import path
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -73,13 +74,16 @@ class Engine:
         """
         self._check_file()
         with self._explained():
-            if self.schema and self._is_new():
+            if self._is_new() and self.config.mode == "rwc":
                 schema.rehearse(self.schema, self.config)
             if self.file is None:
                 self._keeper = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
             first = self._open(read_only=False)
             try:
                 self._make_ready(first)
+                if not first.usable:  # the schema has changed settings of its connection
+                    first, altered = self._open(read_only=False), first
+                    self.close(altered)
             except BaseException:
                 sqlite3.Connection.close(first)
                 raise
@@ -135,10 +139,11 @@ class Engine:
 
     def identity(self) -> object:
         """What two names of the same file have in common; None in memory."""
-        if self.file is None or not self.file.exists():
-            return None
-        status = self.file.stat()
-        return status.st_dev, status.st_ino
+        with contextlib.suppress(OSError, ValueError):
+            if self.file is not None:
+                status = self.file.stat()
+                return status.st_dev, status.st_ino
+        return None
 
     def forget(self, *, clean: bool) -> None:
         """In a forked child: never touch what was inherited.
@@ -186,11 +191,12 @@ class Engine:
         }
 
     def _is_new(self) -> bool:
-        return self.file is None or not self.file.exists() or self.file.stat().st_size == 0
+        return self.file is None or not path.exists(self.file) or not path.getsize(self.file)
 
     def _check_file(self) -> None:
-        file, config = self.file, self.config
-        if file is None:
+        """Say in plain words what SQLite would call "unable to open database file"."""
+        file, folder = self.file, self.file and self.file.parent
+        if file is None or folder is None:
             return
         if self.identity() in _inherited_open:
             self._refuse(
@@ -198,29 +204,30 @@ class Engine:
                 " was forked; SQLite cannot use the file safely here. End the transaction before"
                 " the fork, or start the process by 'spawn'"
             )
-        if file.is_dir():
+        if not path.isdir(folder):
+            self._refuse(f"there is no folder {str(folder)!r}; create it first")
+        if not os.access(folder, os.X_OK):
+            self._refuse(f"no permission to enter the folder {str(folder)!r}")
+        if path.isdir(file):
             self._refuse("the path is a folder; name a file in it")
-        if not file.parent.is_dir():
-            self._refuse(
-                f"there is no folder {str(file.parent)!r}; create it before the database opens"
-            )
-        if not file.exists() and config.mode != "rwc":
-            self._refuse(
-                f"there is no such file, and mode {config.mode!r} creates none; use 'rwc' or create it"
-            )
-        if not file.exists() and not os.access(file.parent, os.W_OK | os.X_OK):
-            self._refuse(f"no permission to create a file in {str(file.parent)!r}")
-        if file.exists() and not os.access(file, os.R_OK):
-            self._refuse("no permission to read the file")
-        if file.exists() and not config.read_only:
-            self._check_writable(file)
+        if path.exists(file):
+            self._check_permissions(file, folder)
+        elif self.config.mode != "rwc":
+            mode = self.config.mode
+            self._refuse(f"there is no such file, and mode {mode!r} creates none; 'rwc' would")
+        elif not os.access(folder, os.W_OK):
+            self._refuse(f"no permission to create a file in {str(folder)!r}")
 
-    def _check_writable(self, file: Path) -> None:
+    def _check_permissions(self, file: Path, folder: Path) -> None:
+        if not os.access(file, os.R_OK):
+            self._refuse("no permission to read the file")
+        if self.config.read_only:
+            return
         if not os.access(file, os.W_OK):
             self._refuse("no permission to write the file; use mode 'ro' to only read it")
-        if not os.access(file.parent, os.W_OK | os.X_OK):
+        if not os.access(folder, os.W_OK):
             self._refuse(
-                f"no permission to write in the folder {str(file.parent)!r}, where SQLite keeps its"
+                f"no permission to write in the folder {str(folder)!r}, where SQLite keeps its"
                 " journal; use mode 'ro' to only read the database"
             )
 
@@ -244,7 +251,7 @@ class Engine:
 
     def _remove_wal(self, file: Path) -> None:
         """Remove the -wal file that reading has made: a read-only connection cannot."""
-        if os.path.exists(f"{file}-wal") and os.access(file, os.W_OK):
+        if path.exists(f"{file}-wal") and os.access(file, os.W_OK):
             with contextlib.suppress(sqlite3.Error):
                 uri = _file_uri(file, "rw")
                 with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0)) as last:
@@ -252,7 +259,7 @@ class Engine:
 
 
 def _file_uri(file: Path, mode: str) -> str:
-    return f"file:{quote(os.fspath(file))}?mode={mode}"
+    return f"file:{quote(os.fsencode(file))}?mode={mode}"
 
 
 def _memory_uri() -> str:

@@ -76,6 +76,10 @@ class DatabaseBusy(SQLiteContainerError, sqlite3.OperationalError):
     """Somebody else was writing for longer than ``busy_timeout``, or for ever."""
 
 
+class TransactionLost(SQLiteContainerError, sqlite3.OperationalError):
+    """A block ends, but SQLite has rolled its transaction back before."""
+
+
 class ReadOnlyConnection(SQLiteContainerError, sqlite3.OperationalError):
     """A write through a connection that only reads."""
 

@@ -8,7 +8,13 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from .borrower import shorten
-from .errors import DatabaseBusy, ReadOnlyConnection, StatementInterrupted, StatementTimeout
+from .errors import (
+    DatabaseBusy,
+    ReadOnlyConnection,
+    StatementInterrupted,
+    StatementTimeout,
+    TransactionLost,
+)
 
 TRUST = (
     "trusted_schema is off by default, so that a file from elsewhere cannot call functions; if"
@@ -72,6 +78,15 @@ def deadlock(connection: Connection, sql: str) -> DatabaseBusy:
         f"{_statement(connection, sql)} would wait for ever: the turn to write has"
         f" {_writer(connection)}, who waits for a turn that is held here; write to several"
         " databases in the same order everywhere"
+    )
+
+
+def lost(connection: Connection) -> TransactionLost:
+    """A block reached its end, but not its transaction."""
+    return TransactionLost(
+        f"database {connection.home.name!r}: SQLite rolled back the transaction of this 'with db:'"
+        " block when one of its statements failed, and that error was caught inside; nothing of"
+        " the block is stored"
     )
 
 

@@ -30,6 +30,8 @@ def shutdown(container: containers.Container) -> None:
     for step in _steps(_initialized(container)):
         try:
             step()
+        except ExceptionGroup as group:
+            failures.extend(group.exceptions)
         except Exception as error:
             failures.append(error)
     if failures:

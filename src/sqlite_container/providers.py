@@ -51,7 +51,14 @@ class DatabaseProvider(providers.Resource[Database]):
         database.name = self.name
         if self.refusal is not None:
             raise DatabaseClosed(f"database {self.name!r} is not opened any more: {self.refusal}")
-        database.open(self.config(), self.folders)
+        database.open(self.config(), self.folders or self._folders_of_overridden())
+
+    def _folders_of_overridden(self) -> Folders | None:
+        """Where the paths start of the database that this one overrides."""
+        for provider in self.overrides:
+            if isinstance(provider, DatabaseProvider) and provider.folders is not None:
+                return provider.folders
+        return None
 
     @property
     def name(self) -> str:
@@ -262,7 +269,11 @@ class SQLiteDict(providers.Container):
 
     def member_settings(self, name: str) -> object:
         """The settings of one database, ``{name}`` replaced. Raises :class:`ConfigurationError`."""
-        return _named(self._mapping()[name], name)
+        known = self._mapping()
+        if name not in known:
+            problem = f"nothing is set here{did_you_mean(name, list(known))}"
+            raise ConfigurationError([Mistake(f"{self.place}.{name}", problem)])
+        return _named(known[name], name)
 
     def _member(self, name: str) -> SQLite:
         if name not in self._members:

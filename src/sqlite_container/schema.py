@@ -40,18 +40,22 @@ def find(place: str, path: str | None, folders: Sequence[Path]) -> Schema | None
 
 def _read(place: str, file: Path) -> str:
     try:
-        return file.read_text("utf-8")
+        return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         problem = f"{str(file)!r} cannot be read: {error}"
         raise ConfigurationError([Mistake(f"{place}.schema", problem)]) from error
 
 
-def rehearse(schema: Schema, config: DatabaseConfig) -> None:
-    """Apply it to a database in memory, so that a faulty schema never touches the disk."""
-    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as stage:
+def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
+    """Try the settings and the schema on a private database, before a new file is created.
+
+    So a mistake in them never touches the disk. SQLite deletes the private database itself.
+    """
+    with contextlib.closing(sqlite3.connect("", isolation_level=None)) as stage:
         configure.extend(stage, config)
-        stage.execute("BEGIN")
-        _run(stage, schema)
+        if schema is not None:
+            stage.execute("BEGIN")
+            _run(stage, schema)
 
 
 def apply(connection: Connection, schema: Schema) -> None:

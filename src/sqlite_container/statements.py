@@ -26,6 +26,7 @@ class Kind(enum.Enum):
 
 _BLANK = r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"
 _WORD = re.compile(_BLANK + r"(\w*)", re.DOTALL)
+_NOTHING = re.compile(_BLANK + ";?" + _BLANK, re.DOTALL)
 _CHANGES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 _WRITING_PRAGMA = re.compile(r"\b(?:user_version|application_id)\s*[=(]", re.IGNORECASE)
 _READS = frozenset(
@@ -74,7 +75,7 @@ def split(script: str) -> Iterator[tuple[int, str]]:
     for end in (match.end() for match in re.finditer(";|\\Z", script)):
         statement = script[start:end]
         if complete_statement(statement) or end == len(script):
-            if first_word(statement)[0]:
+            if not _NOTHING.fullmatch(statement):
                 text = statement.lstrip()
                 yield script.count("\n", 0, end - len(text)) + 1, text
             start = end

@@ -32,6 +32,10 @@ class Writer(Protocol):
         """Whether there is something that the turn is held for."""
         ...
 
+    def gave_up(self) -> bool:
+        """Whether it does not want the turn any more, while it waits for it."""
+        ...
+
 
 class Deadlock(Exception):
     """Waiting would never end: the holder waits, in the end, for the one who asks."""
@@ -39,6 +43,10 @@ class Deadlock(Exception):
 
 class TimedOut(Exception):
     """The turn did not come within the time given."""
+
+
+class Withdrawn(Exception):
+    """The writer gave up while it waited."""
 
 
 class _Waiter:
@@ -135,6 +143,8 @@ class Turn:
                 if now >= deadline:
                     raise TimedOut
                 since = self.since
+            if waiter.writer.gave_up():
+                raise Withdrawn
             if not rung and now - since >= _LONG:
                 self._look_after()
             pause = min(_LOOK if waiter.looks else _LONG, deadline - now)

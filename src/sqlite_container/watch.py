@@ -11,7 +11,6 @@ import sqlite3
 
 _STATELESS_PRAGMAS = frozenset(
     [
-        "analysis_limit",
         "application_id",
         "collation_list",
         "compile_options",
@@ -60,11 +59,15 @@ class Watch:
         self.altered: str | None = None
         self.read_only = False
 
-    def __call__(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    def __call__(
+        self, action: int, first: str | None, second: str | None, database: str | None, *_: object
+    ) -> int:
         if action == sqlite3.SQLITE_PRAGMA:
             return self._pragma(first or "", second)
         if action in _TEMPORARY:
             self.altered = _TEMPORARY[action]
+        elif database == "temp" and action == sqlite3.SQLITE_INSERT:
+            self.altered = "something temporary"
         return sqlite3.SQLITE_OK
 
     def _pragma(self, name: str, value: str | None) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, current_app
 from werkzeug.exceptions import ServiceUnavailable
 
 from ..errors import UNAVAILABLE
@@ -12,14 +15,27 @@ RETRY_AFTER = 1
 
 
 def answer(app: Flask) -> None:
-    """Answer errors such as :class:`DatabaseBusy` with 503, where the app does not itself."""
+    """Answer errors such as :class:`DatabaseBusy` with 503 and ``Retry-After``.
+
+    The app's own error handlers come first: those for a base class of the error, such as
+    ``Exception``, and those for 503.
+    """
     handlers = app.error_handler_spec[None][None]
     for error in UNAVAILABLE:
         handlers.setdefault(error, _unavailable)
 
 
-def _unavailable(error: Exception) -> ServiceUnavailable:
-    from flask import current_app
-
+def _unavailable(error: Exception) -> Any:
+    own = _own_handler(error)
+    if own is not None:
+        return current_app.ensure_sync(own)(error)
     current_app.logger.warning("503: %s", error)
-    return ServiceUnavailable(retry_after=RETRY_AFTER)
+    return current_app.handle_http_exception(ServiceUnavailable(retry_after=RETRY_AFTER))
+
+
+def _own_handler(error: Exception) -> Callable[..., Any] | None:
+    handlers = current_app.error_handler_spec[None][None]
+    for each in type(error).__mro__:
+        if (found := handlers.get(each)) not in (None, _unavailable):
+            return found
+    return None

@@ -52,7 +52,7 @@ class AppProvider(providers.Provider[Any]):
     def _in(self, container: Any) -> Any:
         known: dict[AppProvider, Any] = vars(container).setdefault(_RESOLVED, {})
         if self not in known:
-            known[self] = resolve(self.marker, ProvidersMap(container))
+            known[self] = resolve(self.marker, known_to(container))
         return known[self]
 
 
@@ -75,6 +75,27 @@ class BoundCallable(PatchedCallable):
             super().add_closing(kwarg, injection)
 
 
+class _Declared:
+    """A container without what was added to the instance, which would break the map."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        self.declarative_parent = container.declarative_parent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    @property
+    def providers(self) -> dict[str, Any]:
+        parent = self.declarative_parent or self._container
+        return {k: v for k, v in self._container.providers.items() if k in parent.providers}
+
+
+def known_to(container: Any) -> ProvidersMap:
+    """What the markers of a container's class mean in the container."""
+    return ProvidersMap(_Declared(container))
+
+
 def resolve(marker: Any, known: ProvidersMap) -> providers.Provider[Any] | None:
     """The provider that a marker names, as dependency-injector resolves it."""
     provider = known.resolve_provider(marker.provider, marker.modifier)
@@ -88,7 +109,7 @@ def bind(container: containers.DynamicContainer) -> None:
 
     The container is not kept alive by it: with its app it can go.
     """
-    known = ProvidersMap(container)
+    known = known_to(container)
     wired = wired_to(container)
     for patched in all_injected():
         for name, marker in patched.reference_injections.items():
@@ -113,7 +134,7 @@ def _weakly(marker: Any, container: containers.DynamicContainer) -> Callable[[],
 
     def resolve_again() -> Any:
         container = reference()
-        return None if container is None else resolve(marker, ProvidersMap(container))
+        return None if container is None else resolve(marker, known_to(container))
 
     return resolve_again
 
