@@ -31,7 +31,7 @@ def connection(opened: Connection, config: DatabaseConfig) -> None:
     extend(opened, config)
     if not config.in_memory and not config.read_only:
         _set_journal_mode(opened, config)
-    sqlite3.Connection.row_factory.__set__(opened, config.row_factory)  # type: ignore[attr-defined]
+    opened.restore()
     if config.statement_timeout is not None:
         opened.use_cursor(TimedCursor)
         handler = _deadline(ref(opened), config.statement_timeout)
@@ -110,7 +110,7 @@ def _normal(name: str, value: _Value) -> object:
     word = value.lower()
     words = _WORDS.get(name, _SWITCH)
     try:
-        return float(words[word] if word in words else word)
+        return float(words.get(word, word))
     except ValueError:
         return word
 
@@ -145,7 +145,7 @@ def _set_journal_mode(opened: Connection, config: DatabaseConfig) -> None:
 def _deadline(opened: ref[Connection], limit: float) -> Callable[[], bool]:
     def passed() -> bool:
         timed = opened()
-        running = timed and timed.running
-        return bool(running) and monotonic() - running[1] > limit
+        running = None if timed is None else timed.running
+        return running is not None and monotonic() - running[1] > limit
 
     return passed

@@ -97,7 +97,7 @@ class Connection(sqlite3.Connection):
                 uncommitted = self.in_transaction
                 if uncommitted:
                     sqlite3.Connection.rollback(self)
-                self._restore()
+                self.restore()
             return uncommitted
         finally:
             self._blocks.clear()
@@ -202,13 +202,16 @@ class Connection(sqlite3.Connection):
         self._children.add(ref(child, self._children.discard))
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        return self.cursor().execute(sql, parameters)
+        cursor: Cursor = self.cursor()
+        return cursor.execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
-        return self.cursor().executemany(sql, parameters)
+        cursor: Cursor = self.cursor()
+        return cursor.executemany(sql, parameters)
 
     def executescript(self, script: str, /) -> sqlite3.Cursor:
-        return self.cursor().executescript(script)
+        cursor: Cursor = self.cursor()
+        return cursor.executescript(script)
 
     def blobopen(
         self, table: str, column: str, row: int, /, *, readonly: bool = False, name: str = "main"
@@ -321,9 +324,8 @@ class Connection(sqlite3.Connection):
 
         A transaction that was begun for the statement, and in which nothing happened, ends.
         """
-        if self._began_at is not None and self.in_transaction:
-            if self.total_changes == self._began_at:
-                raw(self, "ROLLBACK")
+        if self.in_transaction and self._began_at == self.total_changes:
+            raw(self, "ROLLBACK")
         if self._in_block and not self.in_transaction:
             self._block_is_lost = True
         if not isinstance(error, sqlite3.Error):
@@ -436,8 +438,8 @@ class Connection(sqlite3.Connection):
         super().close()
         self.home.turn.release(self)
 
-    def _restore(self) -> None:
-        """What can be set back cheaply; ``watch`` knows of the rest."""
+    def restore(self) -> None:
+        """Set back what can be set back cheaply; ``watch`` knows of the rest."""
         if self.row_factory is not self.home.row_factory:
             _row_factory.__set__(self, self.home.row_factory)
         if self.text_factory is not str:
@@ -452,7 +454,9 @@ class Connection(sqlite3.Connection):
 
 def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
     """Execute without asking whose connection it is: for those who look after connections."""
-    return sqlite3.Connection.cursor(connection, sqlite3.Cursor).execute(sql, parameters)
+    cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
+    cursor.row_factory = None
+    return cursor.execute(sql, parameters)
 
 
 def _is_open_blob(child: Any) -> bool:

@@ -50,7 +50,7 @@ class Cursor(sqlite3.Cursor):
         finally:
             connection._after()
 
-    def executescript(self, script: str, /) -> Self:  # type: ignore[override]
+    def executescript(self, script: str, /) -> Self:
         connection = self._owned
         connection._before_script(script)
         try:
@@ -78,10 +78,12 @@ class TimedCursor(Cursor):
         return self._timed(super().fetchone)
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
-        return self._timed(super().fetchmany, self.arraysize if size is None else size)
+        rows: list[Any] = self._timed(super().fetchmany, self.arraysize if size is None else size)
+        return rows
 
     def fetchall(self) -> list[Any]:
-        return self._timed(super().fetchall)
+        rows: list[Any] = self._timed(super().fetchall)
+        return rows
 
     def _timed(self, fetch: Any, *args: Any) -> Any:
         connection = self._owned
@@ -104,8 +106,8 @@ class ReturnedCursor(sqlite3.Cursor):
             " for a connection of your own"
         )
 
-    execute = executemany = executescript = _refuse  # type: ignore[assignment]
-    fetchone = fetchmany = fetchall = __next__ = _refuse  # type: ignore[assignment]
+    execute = executemany = executescript = _refuse
+    fetchone = fetchmany = fetchall = __next__ = _refuse
 
 
 @cache

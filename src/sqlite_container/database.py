@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Literal
 from weakref import WeakSet, finalize
@@ -139,6 +139,34 @@ class Database:
         """Read from the database; raise what is wrong with it."""
         with self.reader() as db:
             db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+    @property
+    def engine(self) -> Engine | None:
+        """How it is open now; None if it is closed."""
+        return None if self._pool is None else self._pool.engine
+
+    def set_aside(self) -> Callable[[], None]:
+        """Close it for everybody, but keep what is open; call the result to be as before.
+
+        Raises :class:`RuntimeError` where a connection is out, and would stay so.
+        """
+        with self._lock:
+            kept = self._pool, self._config, self._folders, self._finalizer
+            pool = self._pool
+            if pool is not None and (holders := pool.holders()):
+                out = "; ".join(map(str, holders))
+                raise RuntimeError(f"database {self.name!r} has connections that are out: {out}")
+            self._pool = None
+            live.discard(self)
+
+        def put_back() -> None:
+            self.close(0)
+            with self._lock:
+                self._pool, self._config, self._folders, self._finalizer = kept
+                if pool is not None:
+                    live.add(self)
+
+        return put_back
 
     def park(self) -> bool:
         """Before a fork: close what can be closed. Tell whether there is nothing to wait for."""

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import path
 from pathlib import Path
@@ -38,6 +38,11 @@ class Folders:
         return cls(Path.cwd(), (Path.cwd(),))
 
 
+Substitute = Callable[["Engine"], Path | None]
+substitutes: list[Substitute] = []
+"""Asked one after the other, whenever a database opens, for the file to use: for tests."""
+
+
 class Engine:
     """How the connections of one database are opened and closed.
 
@@ -50,8 +55,8 @@ class Engine:
         self.name = name
         self.config = config
         self.schema = schema.find(name, config.schema, folders.schemas)
-        self.file = None if config.in_memory else folders.data / config.path
-        self._uri = _memory_uri() if self.file is None else _file_uri(self.file, config.mode)
+        self.file = self.asked = None if config.in_memory else folders.data / config.path
+        self._memory = _memory_uri() if config.in_memory else ""
         self._keeper: sqlite3.Connection | None = None
         self.home = Home(
             name,
@@ -60,6 +65,13 @@ class Engine:
             statement_timeout=config.statement_timeout,
             row_factory=config.row_factory,
         )
+        for substitute in substitutes:
+            self.file = substitute(self)
+
+    @property
+    def uri(self) -> str:
+        """What SQLite opens."""
+        return self._memory if self.file is None else _file_uri(self.file, self.config.mode)
 
     @property
     def place(self) -> str:
@@ -77,7 +89,7 @@ class Engine:
             if self._is_new() and self.config.mode == "rwc":
                 schema.rehearse(self.schema, self.config)
             if self.file is None:
-                self._keeper = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
+                self._keeper = sqlite3.connect(self.uri, uri=True, check_same_thread=False)
             first = self._open(read_only=False)
             try:
                 self._make_ready(first)
@@ -182,7 +194,7 @@ class Engine:
     @property
     def _arguments(self) -> dict[str, Any]:
         return {
-            "database": self._uri,
+            "database": self.uri,
             "uri": True,
             "timeout": self.config.busy_timeout,
             "detect_types": self.config.detect_types,
@@ -212,10 +224,14 @@ class Engine:
             self._refuse("the path is a folder; name a file in it")
         if path.exists(file):
             self._check_permissions(file, folder)
-        elif self.config.mode != "rwc":
-            mode = self.config.mode
+        else:
+            self._check_creation(folder)
+
+    def _check_creation(self, folder: Path) -> None:
+        mode = self.config.mode
+        if mode != "rwc":
             self._refuse(f"there is no such file, and mode {mode!r} creates none; 'rwc' would")
-        elif not os.access(folder, os.W_OK):
+        if not os.access(folder, os.W_OK):
             self._refuse(f"no permission to create a file in {str(folder)!r}")
 
     def _check_permissions(self, file: Path, folder: Path) -> None:

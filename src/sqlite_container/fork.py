@@ -24,8 +24,13 @@ _one_at_a_time = threading.Lock()
 def _before() -> None:
     _one_at_a_time.acquire()
     deadline = monotonic() + PATIENCE
-    while not all([database.park() for database in list(live)]) and monotonic() < deadline:
+    while not _park_all() and monotonic() < deadline:
         sleep(0.001)
+
+
+def _park_all() -> bool:
+    parked = [database.park() for database in list(live)]  # every one of them, so a list
+    return all(parked)
 
 
 def _in_parent() -> None:
@@ -42,4 +47,6 @@ def _in_child() -> None:
         database.forget()
 
 
-os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+def prepare() -> None:
+    """Take part in every fork of this process from now on."""
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

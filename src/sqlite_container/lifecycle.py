@@ -12,11 +12,10 @@ from weakref import ref
 
 from dependency_injector import containers, providers
 
-from . import fork as fork
-from . import report
-from . import signals as ends
+from . import fork, report
 from .database import close_together
 from .providers import DatabaseProvider
+from .signals import handle_signals, ignore_signals
 
 
 def shutdown(container: containers.Container) -> None:
@@ -39,7 +38,7 @@ def shutdown(container: containers.Container) -> None:
 
 
 def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -> None:
-    """Have :func:`shutdown` called for this container when the process ends.
+    """Have :func:`shutdown` called for this container when the process signals.
 
     That is at the end of the interpreter, newest container first, and also on SIGTERM and
     SIGHUP where their default action is in place (see :mod:`sqlite_container.signals`), unless
@@ -51,8 +50,10 @@ def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -
         atexit.register(_shut_down_all)
     _containers[id(container)] = ref(container, _forget(id(container)))
     if signals:
-        ends.handle()
+        handle_signals()
 
+
+fork.prepare()
 
 _containers: dict[int, ref[Any]] = {}
 
@@ -66,7 +67,7 @@ def _forget(key: int) -> Callable[[object], None]:
 
 
 def _shut_down_all() -> None:
-    ends.ignore()
+    ignore_signals()
     while _containers:
         _, reference = _containers.popitem()
         container = reference()

@@ -53,7 +53,7 @@ class Pool:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         home = engine.home
         home.give_back, home.reopen, home.look_after = self.give_back, self.reopen, self.look_after
         self._config = engine.config.pool
@@ -67,9 +67,9 @@ class Pool:
     def open(self) -> None:
         """Open the first connection, which creates and checks the database."""
         try:
-            first = self._opened(self._engine.prepare)
+            first = self._opened(self.engine.prepare)
         except BaseException:
-            self._engine.finish()
+            self.engine.finish()
             raise
         self._ledger.reserve()
         self._ledger.free(first, monotonic())
@@ -102,7 +102,7 @@ class Pool:
         if limit and len(self._ledger.waiters) >= limit:
             counters.requests_errors += 1
             raise TooManyRequests(
-                f"{self._engine.place}: {limit} requests wait for a connection already"
+                f"{self.engine.place}: {limit} requests wait for a connection already"
                 " (pool.max_waiting)"
             )
         counters.requests_queued += 1
@@ -151,12 +151,12 @@ class Pool:
     def _hand_over(
         self, connection: Connection | None, borrower: Borrower, *, read_only: bool
     ) -> Connection:
-        read_only = read_only or self._engine.config.read_only
+        read_only = read_only or self.engine.config.read_only
         try:
             if connection is None:
                 connection = self._open_one(borrower, read_only=read_only)
             elif connection.read_only is not read_only:
-                self._engine.convert(connection, read_only=read_only)
+                self.engine.convert(connection, read_only=read_only)
         except BaseException:
             self._discard(connection)
             raise
@@ -164,7 +164,7 @@ class Pool:
         return connection
 
     def _open_one(self, borrower: Borrower, *, read_only: bool) -> Connection:
-        connection = self._opened(lambda: self._engine.connect(read_only=read_only))
+        connection = self._opened(lambda: self.engine.connect(read_only=read_only))
         with self._lock:
             self._ledger.out[connection] = borrower
             closing = self._closing
@@ -186,12 +186,12 @@ class Pool:
 
     def _refuse_if_closing(self) -> None:
         if self._closing:
-            raise DatabaseClosed(f"{self._engine.place}: it is closed, or closing")
+            raise DatabaseClosed(f"{self.engine.place}: it is closed, or closing")
 
     def _timed_out(self, waited: float) -> PoolTimeout:
         out = "; ".join(map(str, self.holders()))
         return PoolTimeout(
-            f"{self._engine.place}: no connection came free within {waited:.2f} s"
+            f"{self.engine.place}: no connection came free within {waited:.2f} s"
             f" (pool.timeout); all {self._config.max_size} (pool.max_size) are out: {out}"
         )
 
@@ -211,7 +211,7 @@ class Pool:
             uncommitted = connection.take_back()
             healthy = connection.usable
         except sqlite3.Error as error:
-            report.logger.warning("%s: a connection is replaced: %s", self._engine.place, error)
+            report.logger.warning("%s: a connection is replaced: %s", self.engine.place, error)
         finally:
             self._settle(connection, borrower, healthy=healthy)
         if uncommitted:
@@ -235,7 +235,7 @@ class Pool:
         if not keep:
             self._discard(connection)
         for each in expired:
-            self._engine.close(each)
+            self.engine.close(each)
         if now >= self._next_look:
             self.look_after()
 
@@ -250,13 +250,13 @@ class Pool:
             self._ledger.out.pop(connection, None)  # type: ignore[arg-type]
         try:
             if connection is not None:
-                self._engine.close(connection)
+                self.engine.close(connection)
         finally:
             with self._lock:
                 self._vacate()
                 empty = self._closing and not self._ledger.size
             if empty:
-                self._engine.finish()
+                self.engine.finish()
 
     def _vacate(self) -> None:
         waiter = self._ledger.vacate()
@@ -303,20 +303,20 @@ class Pool:
     def _record(self, connection: Connection, borrower: Borrower) -> Holder:
         running = connection.running
         return holder(
-            self._engine.name,
+            self.engine.name,
             borrower,
             read_only=connection.read_only,
             statement=running and running[0],
         )
 
     def _report_leak(self, borrower: Borrower, record: Holder, what: str) -> None:
-        message = f"{self._engine.place}: a connection {what}: {record}"
+        message = f"{self.engine.place}: a connection {what}: {record}"
         report.warn(message, LeakWarning, borrower.origin)
 
     def _report_uncommitted(self, borrower: Borrower) -> None:
-        record = holder(self._engine.name, borrower, read_only=False, statement=None)
+        record = holder(self.engine.name, borrower, read_only=False, statement=None)
         message = (
-            f"{self._engine.place}: a transaction was open when its connection went back, and was"
+            f"{self.engine.place}: a transaction was open when its connection went back, and was"
             f" rolled back; commit it, or write in a 'with db:' block: {record}"
         )
         report.warn(message, UncommittedWarning, borrower.origin)
@@ -350,17 +350,17 @@ class Pool:
     def refuse_new_loans(self) -> None:
         """Begin to close: refuse new loans and those who wait for one, close what is idle."""
         with self._lock:
-            self._closing = self._engine.home.closing = True
+            self._closing = self.engine.home.closing = True
             for waiter in self._ledger.waiters:
                 waiter.bell.release()
             self._ledger.waiters.clear()
             idle = self._ledger.drain()
         if idle:
-            self._engine.optimize(idle[-1])
+            self.engine.optimize(idle[-1])
         for connection in idle:
-            self._engine.close(connection)
+            self.engine.close(connection)
         if not self._ledger.size:
-            self._engine.finish()
+            self.engine.finish()
 
     def wait_for_return(self, timeout: float) -> None:
         """Wait until a connection was closed, or the time is over."""
@@ -371,7 +371,7 @@ class Pool:
     def leave(self, connection: Connection, borrower: Borrower, timeout: float) -> None:
         """Leave a connection to its borrower, who may only give it back; report it."""
         record = self._record(connection, borrower)
-        connection.revoke(f"{self._engine.place} was closed while this connection was out")
+        connection.revoke(f"{self.engine.place} was closed while this connection was out")
         what = f"did not come back within {timeout:g} s of closing, and is left to its borrower"
         self._report_leak(borrower, record, what)
 
@@ -387,7 +387,7 @@ class Pool:
             self._forking = get_ident()
             idle, out = self._ledger.drain(), list(self._ledger.out.items())
         for connection in idle:
-            self._engine.close(connection)
+            self.engine.close(connection)
         left = [borrower for connection, borrower in out if not connection.park()]
         being_opened = self._ledger.size > len(out)
         return not being_opened and all(each.thread.ident == self._forking for each in left)
@@ -409,7 +409,7 @@ class Pool:
             connection.inherited()
         being_opened = self._ledger.size > len(inherited)
         clean = not being_opened and all(connection.parked for connection, _ in inherited)
-        self._engine.forget(clean=clean)
+        self.engine.forget(clean=clean)
 
     def _wait_for_fork(self) -> None:
         """Wait, with the lock held, until no fork is going on in another thread."""
@@ -425,4 +425,4 @@ class Pool:
             while connection.parked and self._forking not in (0, get_ident()):
                 self._back.wait(0.001)
         if connection.parked:
-            self._engine.reopen(connection)
+            self.engine.reopen(connection)

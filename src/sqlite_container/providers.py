@@ -33,11 +33,11 @@ class DatabaseProvider(providers.Resource[Database]):
         self.refusal: str | None = None
         self._database = Database()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        if (copied := memo.get(id(self))) is not None:
-            return cast(Self, copied)
-        copied = super().__deepcopy__(memo)
-        copied.owner = providers.deepcopy(self.owner, memo)
+    def __deepcopy__(self, memo: Any = None) -> Any:
+        if (known := memo.get(id(self))) is not None:
+            return known
+        copied = cast(Self, super().__deepcopy__(memo))
+        copied.owner = _copied(self.owner, memo)
         copied.disable_async_mode()
         return copied
 
@@ -107,9 +107,9 @@ class ConnectionProvider(providers.Provider[Connection]):
         self.database = database
         self.read_only = read_only
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        if (copied := memo.get(id(self))) is not None:
-            return cast(Self, copied)
+    def __deepcopy__(self, memo: Any = None) -> Any:
+        if (known := memo.get(id(self))) is not None:
+            return known
         copied = type(self)(read_only=self.read_only)
         memo[id(self)] = copied
         copied.database = providers.deepcopy(self.database, memo)
@@ -132,7 +132,7 @@ class ConnectionProvider(providers.Provider[Connection]):
         return connection
 
 
-class SQLite(providers.Container):
+class SQLite(providers.Container[Any]):
     """One SQLite database of a container.
 
     ``settings`` is a configuration option, a mapping, a path, or a :class:`DatabaseConfig`.
@@ -144,13 +144,13 @@ class SQLite(providers.Container):
 
     def __init__(self, settings: Settings = None) -> None:
         if settings is None:  # dependency-injector makes an empty one before it copies
-            super().__init__()
+            super().__init__(None)  # type: ignore[arg-type]
             return
         inner = containers.DynamicContainer()
         inner.database = DatabaseProvider(settings)
         inner.connection = ConnectionProvider(inner.database)
         inner.reader = ConnectionProvider(inner.database, read_only=True)
-        super().__init__(container=inner)
+        super().__init__(None, container=inner)  # type: ignore[arg-type]
         inner.assign_parent(self)
         inner.database.owner = self
         self.disable_async_mode()
@@ -161,7 +161,7 @@ class SQLite(providers.Container):
         return _path_of(self)
 
 
-class SQLiteDict(providers.Container):
+class SQLiteDict(providers.Container[Any]):
     """SQLite databases whose names only the configuration knows.
 
     ``settings`` gives a mapping from names to settings as :class:`SQLite` takes them. In a
@@ -170,16 +170,16 @@ class SQLiteDict(providers.Container):
 
     def __init__(self, settings: Settings = None) -> None:
         inner = _Members(self)
-        super().__init__(container=inner)
+        super().__init__(None, container=inner)  # type: ignore[arg-type]
         self.disable_async_mode()
         self.folders: Folders | None = None
         self._settings = settings
         self._members: dict[str, SQLite] = {}
         self._declared = self._members
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        if (copied := memo.get(id(self))) is not None:
-            return cast(Self, copied)
+    def __deepcopy__(self, memo: Any = None) -> Any:
+        if (known := memo.get(id(self))) is not None:
+            return known
         copied = type(self)(None)
         memo[id(self)] = copied
         copied._settings = _copied(self._settings, memo)
@@ -211,7 +211,7 @@ class SQLiteDict(providers.Container):
 
         Raises :class:`UnknownDatabase` if the configuration is there and does not have it.
         """
-        if isinstance(name, str) and name not in self._members and self.configured:
+        if name not in self._members and self.configured:
             known = self.names()
             if name not in known:
                 raise UnknownDatabase(
@@ -265,7 +265,7 @@ class SQLiteDict(providers.Container):
                 self._member(name)
         yield from list(self._members.values())
         if providers.is_provider(self._settings):
-            yield self._settings
+            yield cast("providers.Provider[Any]", self._settings)
 
     def member_settings(self, name: str) -> object:
         """The settings of one database, ``{name}`` replaced. Raises :class:`ConfigurationError`."""
@@ -314,7 +314,7 @@ class _Members(containers.DynamicContainer):
         self.assign_parent(owner)
 
     @property
-    def providers(self) -> dict[str, providers.Provider[Any]]:  # type: ignore[override]
+    def providers(self) -> dict[str, providers.Provider[Any]]:
         """One provider for each name that was used on the class."""
         owner = cast("SQLiteDict | None", self.parent)
         return {} if owner is None else dict(owner.declared())
@@ -333,9 +333,9 @@ class _Lookup(providers.Provider[Any]):
         self.owner = owner
         self.name = name
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        if (copied := memo.get(id(self))) is not None:
-            return cast(Self, copied)
+    def __deepcopy__(self, memo: Any = None) -> Any:
+        if (known := memo.get(id(self))) is not None:
+            return known
         copied = type(self)(None, self.name)
         memo[id(self)] = copied
         copied.owner = providers.deepcopy(self.owner, memo)
@@ -351,7 +351,7 @@ class _Lookup(providers.Provider[Any]):
 
 
 _NAME = re.compile(r"\w[\w.@+-]*")
-_BAD_NAME = "a name may have letters, digits and any of _ . @ + - in it, and starts with a letter or a digit"
+_BAD_NAME = "a name starts with a letter or digit, and has letters, digits and any of _.@+- in it"
 
 
 def _good(name: object) -> bool:

@@ -10,7 +10,7 @@ from types import FrameType
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def handle() -> None:
+def handle_signals() -> None:
     """Have the interpreter end in order when the process is told to.
 
     Only in the main thread, only where the default action, instant death, is still in place,
@@ -28,7 +28,7 @@ def _end(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def ignore() -> None:
+def ignore_signals() -> None:
     """While everything is being closed, let no second signal leave it half done."""
     if threading.current_thread() is threading.main_thread() and "uwsgi" not in sys.modules:
         for number in (signal.SIGINT, *_SIGNALS):

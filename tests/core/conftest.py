@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from core.helpers import Open
 from sqlite_container import Database
 
@@ -21,9 +22,7 @@ def schema(tmp_path: Path) -> Path:
     folder = tmp_path / "schemas"
     folder.mkdir()
     file = folder / "schema.sql"
-    file.write_text(
-        "CREATE TABLE note (id INTEGER PRIMARY KEY, title TEXT NOT NULL, body BLOB);\n"
-    )
+    file.write_text("CREATE TABLE note (id INTEGER PRIMARY KEY, title TEXT NOT NULL, body BLOB);\n")
     return file
 
 

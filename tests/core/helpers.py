@@ -109,3 +109,20 @@ def held_by_a_thread(
     finally:
         done.set()
         future.exception(PATIENCE)
+
+
+def assign(thing: object, name: str, value: object) -> None:
+    """Set an attribute that type checkers do not know in every version of Python."""
+    setattr(thing, name, value)
+
+
+def run_and_fail(db: sqlite3.Connection, *statements: str) -> None:
+    """Execute the statements, then raise KeyError."""
+    for sql in statements:
+        db.execute(sql)
+    raise KeyError("mine")
+
+
+def pending(db: sqlite3.Connection) -> bool:
+    """Whether a transaction is open; asked anew, whatever was asserted before."""
+    return db.in_transaction

@@ -31,13 +31,14 @@ class Container(containers.DeclarativeContainer):
 
 
 def make_container() -> Container:
-    """A container with its settings; the environment may change two of them."""
+    """A container with its settings; the environment may change some of them."""
     common: dict[str, Any] = {
         "schema": str(Path(__file__).with_name("schema.sql")),
         "synchronous": os.environ.get("ENDS_SYNCHRONOUS", "full"),
     }
-    if timeout := os.environ.get("ENDS_SHUTDOWN_TIMEOUT"):
-        common["shutdown_timeout"] = float(timeout)
+    for setting in ("shutdown_timeout", "statement_timeout"):
+        if seconds := os.environ.get(f"ENDS_{setting.upper()}"):
+            common[setting] = float(seconds)
     container = Container()
     container.config.from_dict(
         {
@@ -71,10 +72,3 @@ def limit_life() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(seconds)
     os.register_at_fork(after_in_child=lambda: signal.alarm(seconds) and None)
-
-
-def ensure_default_signals() -> None:
-    """Undo what a shell's ``nohup`` or ``&`` passes on: ignored signals."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)

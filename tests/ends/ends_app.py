@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, cast
 
-from ends.databases import NAMES, ROWS, SLOW, Container, limit_life, make_container, mark, member
 from dependency_injector.wiring import Provide, inject
 from flask import Blueprint, Flask, Response, current_app, stream_with_context
 
 from ends import forks
+from ends.databases import NAMES, ROWS, SLOW, Container, limit_life, make_container, mark, member
 from sqlite_container import Connection
 from sqlite_container.flask import init_app
 

@@ -10,8 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from ends.databases import NAMES, SLOW, limit_life, make_container, mark, member
-
-from sqlite_container import Database, shutdown_at_exit
+from sqlite_container import Database, SQLiteContainerError, shutdown_at_exit
 
 container = make_container()
 stop = threading.Event()
@@ -69,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
         view, *arguments = self.path.strip("/").split("/")
         try:
             status, body = 200, VIEWS[view](*arguments)
-        except Exception as error:
+        except SQLiteContainerError as error:
             status, body = 503, {"error": repr(error)}
         content = json.dumps(body).encode()
         self.send_response(status)
@@ -79,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Say nothing for each request."""

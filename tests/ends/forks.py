@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from sqlite_container import SQLiteContainerError
+
 _borrowed: Any = None
 
 
@@ -23,7 +25,7 @@ def attempt() -> str:
         try:
             _borrowed.execute("INSERT INTO entry VALUES (-1, 'by a child')")
             told = "used an inherited connection"
-        except Exception as error:
+        except SQLiteContainerError as error:
             told = type(error).__name__
     _borrowed = None
     gc.collect()
@@ -95,3 +97,6 @@ KINDS: dict[str, Callable[[object], str]] = {
     "spawn-pool": _with_borrowed(by_spawn_pool),
     "subprocess": _with_borrowed(by_subprocess),
 }
+
+GOOD = ("NotYourConnection", "no connection was inherited", "exit code 0", "a child")
+"""What a child may tell of its attempt."""

@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 from dependency_injector import providers
 from flask import Flask
-from web import web_views
-from web.web_shop import MakeApp, Shop, container_of, factory, fill, nothing_lost, out, settings
 
 from sqlite_container import Connection, shutdown
+from web import web_views
+from web.web_shop import MakeApp, Shop, container_of, factory, fill, nothing_lost, out, settings
 
 
 def share(app: Flask) -> None:
@@ -55,7 +55,7 @@ def stray(tmp_path: Path) -> Iterator[Callable[[], Shop]]:
 
 def ask(app: Flask, name: str) -> str:
     with app.test_client().get(f"/{name}") as response:
-        return response.text
+        return response.get_data(as_text=True)
 
 
 def answers(app: Flask, names: list[str]) -> dict[str, str]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
+import time
 from typing import Any
 
 import pytest
 from dependency_injector.wiring import Provide, inject
 from flask import Flask, copy_current_request_context, g
+
+from sqlite_container import (
+    Connection,
+    Database,
+    NotYourConnection,
+    OutsideAppContext,
+    ReadOnlyConnection,
+)
+from sqlite_container.flask import init_app
 from web import web_views
 from web.web_shop import MakeApp, Shop, container_of, fill, nothing_lost, out
-
-from sqlite_container import Connection, NotYourConnection, OutsideAppContext, ReadOnlyConnection
-from sqlite_container.flask import init_app
 
 
 @pytest.fixture
 def app(make_app: MakeApp) -> Flask:
     """An app with the shared views and its own name in every database."""
+
     def register(app: Flask) -> None:
         app.register_blueprint(web_views.bp)
         app.register_blueprint(web_views.hooked)
@@ -31,7 +40,7 @@ def app(make_app: MakeApp) -> Flask:
 def test_every_form_of_injection_reaches_the_database(app: Flask, name: str) -> None:
     """A view gets its database in whichever form it asks for it, and gives it back."""
     with app.test_client().get(f"/{name}") as response:
-        assert response.text == "notes of one"
+        assert response.get_data(as_text=True) == "notes of one"
     assert out(app) == 0
     assert nothing_lost(app)
 
@@ -52,7 +61,7 @@ def test_one_request_has_one_connection(app: Flask) -> None:
 def test_an_error_handler_has_the_connection_of_the_failed_view(app: Flask) -> None:
     """An error handler with an injected connection works in the same request's scope."""
     with app.test_client().get("/fail") as response:
-        assert response.text == "True 'notes of one'"
+        assert response.get_data(as_text=True) == "True 'notes of one'"
     assert out(app) == 0
 
 
@@ -97,9 +106,7 @@ def test_a_test_request_context_works_like_a_request(app: Flask) -> None:
         assert app.preprocess_request() is None
         assert web_views.deeper() is g.before
         assert out(app) == 1
-        assert "GET /same (hooked.same)" in str(
-            container_of(app).notes.database().holders()[0]
-        )
+        assert "GET /same (hooked.same)" in str(container_of(app).notes.database().holders()[0])
     assert out(app) == 0
 
 
@@ -168,6 +175,39 @@ def test_a_thread_with_the_request_copied_has_its_own_connection(make_app: MakeA
     app = make_app("one", register)
     assert app.test_client().get("/").text == "True"
     assert out(app) == 0
+
+
+def test_threads_in_one_context_get_one_connection(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that run in one app context and ask at the same moment get the same connection."""
+    lend = Database.lend
+
+    def slowly(self: Database, borrower: Any, *, read_only: bool) -> Connection:
+        time.sleep(0.02)
+        return lend(self, borrower, read_only=read_only)
+
+    monkeypatch.setattr(Database, "lend", slowly)
+    barrier = threading.Barrier(4)
+    got: list[Connection] = []
+
+    def work() -> None:
+        barrier.wait()
+        got.append(container_of(app).notes.connection())
+
+    with app.app_context():
+        threads = [
+            threading.Thread(target=contextvars.copy_context().run, args=[work]) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(got) == 4
+        assert len(set(got)) == 1
+        assert out(app) == 1
+    assert out(app) == 0
+    assert nothing_lost(app)
 
 
 def test_a_plain_thread_of_a_request_is_refused_the_connection(make_app: MakeApp) -> None:

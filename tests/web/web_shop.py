@@ -78,11 +78,11 @@ def settings(folder: Path, name: str, notes: Mapping[str, object]) -> dict[str, 
     }
 
 
-def new_app(folder: Path, name: str, **config: object) -> Flask:
+def new_app(folder: Path, name: str) -> Flask:
     """A Flask app whose instance folder is there."""
     folder.mkdir(parents=True, exist_ok=True)
     app = Flask(name, instance_path=str(folder))
-    app.config.from_mapping(TESTING=True, SECRET_KEY="test", **config)
+    app.config.from_mapping(TESTING=True, SECRET_KEY="test")
     return app
 
 

@@ -115,7 +115,8 @@ def _wait_for_body(response: Response) -> Response:
 
 
 def _is_small(response: Response) -> bool:
-    return response.content_length is not None and response.content_length <= 64 * 1024
+    length: int | None = response.content_length
+    return length is not None and length <= 64 * 1024
 
 
 class Body:

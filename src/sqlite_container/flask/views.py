@@ -164,7 +164,7 @@ def _paths_in(members: Mapping[str, Any]) -> Iterator[str]:
     for name, provider in members.items():
         yield name
         if isinstance(provider, SQLiteDict):
-            inner: Mapping[str, Any] = {each: provider[each] for each in provider.names()}
+            inner: Any = {each: provider[each] for each in provider.names()}
         else:
             inner = provider.providers if isinstance(provider, providers.Container) else {}
         yield from (f"{name}.{path}" for path in _paths_in(inner))

@@ -7,7 +7,8 @@ app that shares the view modules. Here each injected parameter is bound to an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 from weakref import ref
@@ -141,8 +142,9 @@ def _weakly(marker: Any, container: containers.DynamicContainer) -> Callable[[],
 
 def wired_to(container: containers.DynamicContainer) -> Callable[[Any], bool]:
     """Whether a function stands in a module that the container was wired to."""
-    modules = {module.__name__ for module in container.wired_to_modules}
-    packages = tuple(package.__name__ for package in container.wired_to_packages)
+    wiring_of: Any = container
+    modules = {module.__name__ for module in wiring_of.wired_to_modules}
+    packages = tuple(package.__name__ for package in wiring_of.wired_to_packages)
 
     def wired(function: Any) -> bool:
         name: str = function.__module__
@@ -154,8 +156,9 @@ def wired_to(container: containers.DynamicContainer) -> Callable[[Any], bool]:
 def injected(function: Any) -> PatchedCallable | None:
     """What ``@inject`` made of a function, below whichever other decorators."""
     for each in layers(function):
-        if isinstance(each, Hashable) and (patched := _registry.get_callable(each)) is not None:
-            return patched
+        with suppress(TypeError):  # no key: not hashable
+            if (patched := _registry.get_callable(each)) is not None:
+                return patched
     return None
 
 

@@ -1,0 +1,61 @@
+"""This library in a Flask app, as its documentation says."""
+
+from __future__ import annotations
+
+from dependency_injector import containers, providers
+from dependency_injector.wiring import Provide, inject
+from flask import Flask
+from measure import READ, WRITE
+from served import Served, add_routes
+
+from sqlite_container import Connection, SQLite, shutdown
+from sqlite_container.flask import init_app
+
+
+class Container(containers.DeclarativeContainer):
+    """One database."""
+
+    config = providers.Configuration(strict=True)
+    items = SQLite(config.items)
+
+
+@inject
+def read(number: int, db: Connection = Provide[Container.items.reader]) -> str:
+    """Through a connection that only reads."""
+    return str(db.execute(READ, (number,)).fetchone()[0])
+
+
+@inject
+def read_connection(number: int, db: Connection = Provide[Container.items.connection]) -> str:
+    """Through a connection that could write as well."""
+    return str(db.execute(READ, (number,)).fetchone()[0])
+
+
+@inject
+def write(number: int, db: Connection = Provide[Container.items.connection]) -> str:
+    """One transaction."""
+    with db:
+        db.execute(WRITE, (number,))
+    return "done"
+
+
+def nothing() -> str:
+    """A plain call, to compare with."""
+    return ""
+
+
+@inject
+def injected(db: Connection = Provide[Container.items.reader]) -> str:
+    """The same with a connection that is not used."""
+    return ""
+
+
+def create(path: str, *, reader: bool = True) -> Served:
+    """The app."""
+    app = Flask(__name__)
+    container = Container()
+    container.config.from_dict({"items": {"path": path}})
+    container.wire(modules=[__name__])
+    add_routes(app, read if reader else read_connection, write)
+    init_app(app, container)
+    return Served(app, lambda: shutdown(container))

@@ -1,0 +1,39 @@
+"""The peers of the request benchmarks, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from served import Served
+
+NOTHING = "no database"
+FLOOR = "one global connection"
+LIBRARY = "this library, .reader"
+LIBRARY_WRITER = "this library, .connection"
+TUTORIAL = "open and close (Flask tutorial)"
+
+_PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    NOTHING: ("peers_plain", "no_database", {}),
+    FLOOR: ("peers_plain", "global_connection", {}),
+    LIBRARY: ("peer_library", "create", {}),
+    LIBRARY_WRITER: ("peer_library", "create", {"reader": False}),
+    TUTORIAL: ("peers_plain", "open_and_close", {}),
+    "Flask-SQLAlchemy": ("peers_packages", "flask_sqlalchemy", {}),
+    "Flask-SQLAlchemy-Lite": ("peers_packages", "flask_sqlalchemy_lite", {}),
+    "SQLAlchemy QueuePool": ("peers_packages", "queue_pool", {}),
+    "peewee pool": ("peers_packages", "peewee_pool", {}),
+    "Resource with Closing": ("peer_resource", "create", {}),
+    "atexit list": ("peers_plain", "atexit_list", {}),
+}
+NAMES = tuple(_PEERS)
+REFERENCES = (NOTHING, FLOOR)
+"""What is compared with, but no way to work: no database, or one request at a time."""
+
+
+def create(name: str, path: str) -> Served:
+    """The app of one peer; only its own packages are imported."""
+    module, function, options = _PEERS[name]
+    make: Callable[..., Served] = getattr(import_module(module), function)
+    return make(path, **options)

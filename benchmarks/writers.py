@@ -1,0 +1,82 @@
+"""Writers in one process."""
+
+from __future__ import annotations
+
+from functools import partial
+from statistics import median
+
+import writing
+from measure import Effort, Files, interleave, remove, temporary_files
+from plots import lines
+from section import Goal, Plot, Section, Table, at_least, at_most
+from writer_peers import BASE, LIBRARY, PEERS
+from writing import Tally, compare, row
+
+THREADS = (1, 2, 4, 8, 16)
+MODES = {"1 ms of other work": 0.001, "tight loop": 0.0}
+TEXT = (
+    "Each transaction is BEGIN IMMEDIATE, one UPDATE by primary key, COMMIT, on a file of 100,000"
+    " rows. The wait is the time from the call until it may write (Flask-SQLAlchemy: until the"
+    " UPDATE is done; SqliteQueueDatabase, which has no transactions but queues single statements:"
+    " until all is done). The millisecond of other work is a sleep between two transactions. *This"
+    " library* and *busy_timeout alone* keep one connection per thread; the goals are taken from"
+    " them. Automatic checkpoints are on everywhere; in the library's queue they finish, and the `-wal` stays at"
+    " 1,000 pages, where busy_timeout alone lets it grow as long as anybody writes."
+)
+Found = dict[tuple[str, int], dict[str, list[Tally]]]
+
+
+def run(effort: Effort) -> Section:
+    """Measure all peers with every number of threads."""
+    effort = effort.shorter(1 if effort.quick else 3, 1.0)
+    found: Found = {}
+    with temporary_files() as files:
+        for mode, think in MODES.items():
+            for threads in THREADS:
+                cases = {
+                    name: partial(_once, files, name, threads, think, effort.seconds)
+                    for name in PEERS
+                }
+                found[mode, threads] = interleave(effort.rounds, cases)
+    tables = [
+        Table(f"{threads} threads, {mode}", writing.COLUMNS, [row(*each) for each in peers.items()])
+        for (mode, threads), peers in found.items()
+    ]
+    return Section("Writers in one process", TEXT, tables, [_plot(found)], _goals(found))
+
+
+def _once(files: Files, name: str, threads: int, think: float, seconds: float) -> Tally:
+    path = files.fresh()
+    store = PEERS[name](str(path))
+    try:
+        return writing.write(store, threads, think, seconds)
+    finally:
+        store.close()
+        remove(path)
+
+
+def _goals(found: Found) -> list[Goal]:
+    thinking, tight = found["1 ms of other work", 8], found["tight loop", 8]
+    ours = tight[LIBRARY]
+    errors = sum(each.errors for each in thinking[LIBRARY])
+    return [
+        at_least("8 writers, 1 ms: throughput", compare(thinking, "rate", LIBRARY, BASE), 1.0),
+        at_most("8 writers, 1 ms: p99 wait", compare(thinking, "p99", LIBRARY, BASE), 0.2),
+        at_most("8 writers, 1 ms: longest", compare(thinking, "longest", LIBRARY, BASE), 0.25),
+        at_most("8 writers, 1 ms: errors", errors, 0),
+        at_least("8 writers, tight: slowest/fastest", median(e.fairness for e in ours), 0.85),
+        at_most("8 writers, tight: longest", median(e.longest for e in ours), 20, " ms"),
+        at_least("8 writers, tight: throughput", compare(tight, "rate", LIBRARY, BASE), 0.6),
+        at_most("8 writers, tight: errors", sum(each.errors for each in ours), 0),
+    ]
+
+
+def _plot(found: Found) -> Plot:
+    panels = {
+        f"p99 wait, {mode}": {
+            name: [(n, median(e.p99 for e in found[mode, n][name])) for n in THREADS]
+            for name in PEERS
+        }
+        for mode in MODES
+    }
+    return Plot("writers", "Waits by number of threads", partial(lines, panels, ("threads", "ms")))

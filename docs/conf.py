@@ -1,0 +1,41 @@
+"""How the documentation is built."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+root = Path(__file__).parent.parent
+sys.path.insert(0, str(root / "src"))
+with (root / "pyproject.toml").open("rb") as file:
+    release = tomllib.load(file)["project"]["version"]
+
+project = "sqlite-container"
+author = "The sqlite_container authors"
+project_copyright = author
+version = release
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+nitpicky = True
+nitpick_ignore_regex = [
+    # What docstrings and signatures mention of others; there is no inventory to look them up in.
+    ("py:.*", r"(sqlite3|dependency_injector|providers|containers|flask|collections|pathlib)\b.*"),
+    ("py:.*", r"(Exception|ExceptionGroup|object|type|str|int|float|bool|dict|list|tuple|None)"),
+]
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_class_signature = "mixed"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
+
+html_theme = "furo"
+html_title = f"sqlite-container {release}"
+html_static_path = ["_static"] if (Path(__file__).parent / "_static").is_dir() else []
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": True}

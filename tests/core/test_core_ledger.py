@@ -1,0 +1,246 @@
+"""The pool's state, and the pool itself, driven through whatever order of events."""
+
+import sqlite3
+import tempfile
+from collections import deque
+from contextlib import ExitStack
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from sqlite_container import Connection, Database, PoolTimeout, TooManyRequests
+from sqlite_container.borrower import Borrower
+from sqlite_container.lending import Ledger
+
+
+class Fake:
+    """A connection, as far as the ledger is concerned."""
+
+    def __init__(self, *, read_only: bool) -> None:
+        self.read_only = read_only
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Every order of borrowing, giving back, closing, giving up and expiring."""
+
+    @initialize(max_size=st.integers(1, 4))
+    def start(self, max_size: int) -> None:
+        self.ledger: Ledger[Fake, int] = Ledger(max_size)
+        self.max_size = max_size
+        self.now = 0.0
+        self.queue: deque[int] = deque()
+        self.opening = 0
+        self.next_waiter = 0
+
+    def hand(self, waiter: int | None, connection: Fake | None) -> None:
+        """What was granted goes to who has waited longest."""
+        if waiter is None:
+            assert not self.queue
+            return
+        assert waiter == self.queue.popleft()
+        if connection is None:
+            self.opening += 1
+        else:
+            self.ledger.out[connection] = waiter
+
+    @rule(read_only=st.booleans())
+    def ask(self, read_only: bool) -> None:
+        connection = None if self.ledger.waiters else self.ledger.take(read_only=read_only)
+        if connection is not None:
+            assert connection not in self.ledger.out
+            self.ledger.out[connection] = "borrower"
+        elif self.ledger.waiters or not self.ledger.reserve():
+            self.next_waiter += 1
+            self.ledger.waiters.append(self.next_waiter)
+            self.queue.append(self.next_waiter)
+        else:
+            self.opening += 1
+
+    @precondition(lambda self: self.opening)
+    @rule(read_only=st.booleans())
+    def opened(self, read_only: bool) -> None:
+        self.opening -= 1
+        self.ledger.out[Fake(read_only=read_only)] = "borrower"
+
+    @precondition(lambda self: self.opening)
+    @rule()
+    def opening_failed(self) -> None:
+        self.opening -= 1
+        self.hand(self.ledger.vacate(), None)
+
+    @precondition(lambda self: self.ledger.out)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        connection = data.draw(st.sampled_from(list(self.ledger.out)))
+        del self.ledger.out[connection]
+        self.now += 1
+        self.hand(self.ledger.free(connection, self.now), connection)
+
+    @precondition(lambda self: self.ledger.out)
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        connection = data.draw(st.sampled_from(list(self.ledger.out)))
+        del self.ledger.out[connection]
+        self.hand(self.ledger.vacate(), None)
+
+    @precondition(lambda self: self.queue)
+    @rule(data=st.data())
+    def time_out(self, data: st.DataObject) -> None:
+        waiter = data.draw(st.sampled_from(list(self.queue)))
+        self.ledger.waiters.remove(waiter)
+        self.queue.remove(waiter)
+
+    @rule(age=st.floats(0, 5))
+    def expire(self, age: float) -> None:
+        before = self.now - age
+        old = [each for each, since in self.ledger.idle if since < before]
+        assert self.ledger.expire(before) == old
+        assert all(since >= before for _, since in self.ledger.idle)
+
+    @rule()
+    def drain(self) -> None:
+        idle = [each for each, _ in self.ledger.idle]
+        assert self.ledger.drain() == idle
+        assert not self.ledger.idle
+
+    @invariant()
+    def every_place_is_accounted_for(self) -> None:
+        if hasattr(self, "ledger"):
+            ledger = self.ledger
+            idle = [each for each, _ in ledger.idle]
+            assert ledger.size == len(idle) + len(ledger.out) + self.opening
+            assert 0 <= ledger.size <= self.max_size
+            assert not set(idle) & set(ledger.out)
+            assert len(set(idle)) == len(idle)
+
+    @invariant()
+    def nobody_waits_in_vain(self) -> None:
+        if hasattr(self, "ledger"):
+            assert list(self.ledger.waiters) == list(self.queue)
+            if self.queue:
+                assert not self.ledger.idle
+                assert self.ledger.size == self.max_size
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """One thread drives a real pool over a real database, several borrowers at a time."""
+
+    loans = Bundle("loans")
+
+    @initialize(max_size=st.integers(1, 3), memory=st.booleans())
+    def start(self, max_size: int, memory: bool) -> None:
+        self.stack = ExitStack()
+        folder = self.stack.enter_context(tempfile.TemporaryDirectory())
+        self.max_size = max_size
+        self.path = ":memory:" if memory else str(Path(folder) / "notes.db")
+        self.database = Database("notes")
+        self.out: dict[Connection, Borrower] = {}
+        self.rows = 0
+        self.requests = self.errors = 0
+        self.open()
+        with self.database.transaction() as db:
+            db.execute("CREATE TABLE note (title)")
+        self.requests += 1
+
+    def open(self) -> None:
+        pool = {"max_size": self.max_size, "timeout": 0, "leak_threshold": None}
+        self.database.open({"path": self.path, "pool": pool, "busy_timeout": 0})
+
+    @rule(target=loans, read_only=st.booleans())
+    def borrow(self, read_only: bool) -> Connection | None:
+        self.requests += 1
+        borrower = Borrower(self.database)
+        try:
+            connection = self.database.lend(borrower, read_only=read_only)
+        except (PoolTimeout, TooManyRequests):
+            self.errors += 1
+            assert len(self.out) == self.max_size
+            return None
+        assert len(self.out) < self.max_size
+        assert connection not in self.out
+        assert connection.row_factory is None
+        assert not connection.in_transaction
+        assert connection.execute("PRAGMA query_only").fetchone() == (int(read_only),)
+        self.out[connection] = borrower
+        return connection
+
+    @rule(connection=consumes(loans))
+    def give_back(self, connection: Connection | None) -> None:
+        if connection is not None and connection in self.out:
+            borrower = self.out.pop(connection)
+            self.database.give_back(connection, borrower)
+            self.database.give_back(connection, borrower)
+
+    @rule(connection=loans)
+    def alter(self, connection: Connection | None) -> None:
+        if connection is not None and connection in self.out and not connection.closed:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA recursive_triggers = 1")
+
+    @rule(connection=loans)
+    def close_it(self, connection: Connection | None) -> None:
+        if connection in self.out:
+            assert connection is not None
+            with ExitStack() as ignore:
+                ignore.push(lambda kind, *_: kind is sqlite3.ProgrammingError)
+                connection.close()
+
+    @rule(connection=loans)
+    def write(self, connection: Connection | None) -> None:
+        if connection in self.out:
+            assert connection is not None
+            try:
+                with connection:
+                    connection.execute("INSERT INTO note VALUES ('x')")
+                self.rows += 1
+            except sqlite3.OperationalError:
+                assert connection.read_only
+            except sqlite3.ProgrammingError:
+                assert connection.closed
+
+    @invariant()
+    def the_figures_are_right(self) -> None:
+        if hasattr(self, "database"):
+            figures = self.database.stats()
+            assert figures["pool_size"] == figures["pool_available"] + len(self.out)
+            assert figures["pool_size"] <= self.max_size
+            assert figures["requests_waiting"] == 0
+            assert figures["requests_num"] == self.requests
+            assert figures["requests_errors"] == self.errors
+            assert len(self.database.holders()) == len(self.out)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "database"):
+            return
+        with self.stack:
+            for connection, borrower in self.out.items():
+                self.database.give_back(connection, borrower)
+            self.out.clear()
+            with self.database.reader() as db:
+                assert db.execute("SELECT count(*) FROM note").fetchone() == (self.rows,)
+            self.database.close()
+            if self.path != ":memory:":
+                assert [each.name for each in Path(self.path).parent.iterdir()] == ["notes.db"]
+
+
+TestLedger = LedgerMachine.TestCase
+TestLedger.settings = settings(max_examples=80, deadline=None, derandomize=True, database=None)
+TestPool = PoolMachine.TestCase
+TestPool.settings = settings(
+    max_examples=30,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -1,0 +1,248 @@
+"""What one borrower changes, the next does not see."""
+
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.helpers import Open, add, assign, count, files
+from sqlite_container import Connection, Database
+
+PRAGMAS = {
+    "foreign_keys": 0,
+    "query_only": 1,
+    "recursive_triggers": 1,
+    "synchronous": 0,
+    "cache_size": 17,
+    "busy_timeout": 1,
+    "temp_store": 2,
+    "analysis_limit": 33,
+    "ignore_check_constraints": 1,
+    "trusted_schema": 1,
+    "cell_size_check": 1,
+    "defer_foreign_keys": 1,
+    "read_uncommitted": 1,
+    "reverse_unordered_selects": 1,
+    "automatic_index": 0,
+    "wal_autocheckpoint": 5,
+    "legacy_alter_table": 1,
+    "writable_schema": 1,
+    "mmap_size": 65536,
+    "journal_size_limit": 5,
+    "cache_spill": 0,
+    "secure_delete": 1,
+}
+
+
+@pytest.fixture
+def single(open_database: Open) -> Database:
+    """A database whose one connection every borrower gets in turn."""
+    return open_database(pool={"max_size": 1})
+
+
+@pytest.mark.parametrize("way", ["{} = {}", "{}({})", "main.{} = {}"])
+@pytest.mark.parametrize("name", PRAGMAS)
+def test_a_pragma_is_as_configured_for_the_next(single: Database, name: str, way: str) -> None:
+    """Whatever PRAGMA a borrower sets, however it writes it, the next one does not see it."""
+    with single.connection() as db:
+        before = db.execute(f"PRAGMA {name}").fetchone()
+        db.execute("PRAGMA " + way.format(name, PRAGMAS[name])).fetchall()
+    with single.connection() as db:
+        assert db.execute(f"PRAGMA {name}").fetchone() == before
+
+
+def test_a_pragma_in_a_script_is_as_configured_for_the_next(single: Database) -> None:
+    """A PRAGMA inside a script is noticed too."""
+    with single.connection() as db:
+        db.executescript("SELECT 1; PRAGMA foreign_keys = OFF; SELECT 2;")
+    with single.connection() as db:
+        assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+ALTER: dict[str, tuple[Callable[[Connection], Any], Callable[[Connection], Any]]] = {
+    "row_factory": (
+        lambda db: setattr(db, "row_factory", sqlite3.Row),
+        lambda db: type(db.execute("SELECT 1").fetchone()),
+    ),
+    "text_factory": (
+        lambda db: setattr(db, "text_factory", bytes),
+        lambda db: db.execute("SELECT 'a'").fetchone(),
+    ),
+    "isolation_level": (
+        lambda db: setattr(db, "isolation_level", None),
+        lambda db: db.isolation_level,
+    ),
+    "isolation_level DEFERRED": (
+        lambda db: setattr(db, "isolation_level", "DEFERRED"),
+        lambda db: db.isolation_level,
+    ),
+    "create_function": (
+        lambda db: db.create_function("mine", 0, lambda: 1),
+        lambda db: _fails(db, "SELECT mine()"),
+    ),
+    "create_aggregate": (
+        lambda db: db.create_aggregate("mine", 1, _Sum),
+        lambda db: _fails(db, "SELECT mine(1)"),
+    ),
+    "create_collation": (
+        lambda db: db.create_collation("mine", lambda a, b: 0),
+        lambda db: _fails(db, "SELECT 'a' = 'b' COLLATE mine"),
+    ),
+    "set_authorizer": (
+        lambda db: db.set_authorizer(lambda *_: sqlite3.SQLITE_DENY),
+        lambda db: _fails(db, "SELECT count(*) FROM note"),
+    ),
+    "set_progress_handler": (
+        lambda db: db.set_progress_handler(lambda: 1, 1),
+        lambda db: _fails(db, "SELECT count(*) FROM note"),
+    ),
+    "attach": (
+        lambda db: db.execute("ATTACH ':memory:' AS other"),
+        lambda db: db.execute("PRAGMA database_list").fetchall(),
+    ),
+    "temporary table": (
+        lambda db: db.execute("CREATE TEMP TABLE note (id)"),
+        lambda db: db.execute("SELECT * FROM sqlite_temp_schema").fetchall(),
+    ),
+    "temporary table by another name": (
+        lambda db: db.execute("CREATE TABLE temp.mine (id)"),
+        lambda db: db.execute("SELECT * FROM sqlite_temp_schema").fetchall(),
+    ),
+    "temporary view": (
+        lambda db: db.execute("CREATE TEMP VIEW note AS SELECT 1"),
+        lambda db: db.execute("SELECT * FROM sqlite_temp_schema").fetchall(),
+    ),
+    "temporary trigger": (
+        lambda db: db.execute(
+            "CREATE TEMP TRIGGER t AFTER INSERT ON note BEGIN DELETE FROM note; END"
+        ),
+        lambda db: db.execute("SELECT * FROM sqlite_temp_schema").fetchall(),
+    ),
+    "temporary virtual table": (
+        lambda db: db.execute("CREATE VIRTUAL TABLE temp.words USING fts5(word)"),
+        lambda db: db.execute("SELECT * FROM sqlite_temp_schema").fetchall(),
+    ),
+    "setlimit": (
+        lambda db: db.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100),
+        lambda db: db.getlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH),
+    ),
+    "an attribute": (
+        lambda db: _set_attribute(db, "tenant", "acme"),
+        lambda db: getattr(db, "tenant", None),
+    ),
+}  # fmt: skip
+
+
+class _Sum:
+    def step(self, value: int) -> None: ...
+
+    def finalize(self) -> int:
+        return 1
+
+
+def _fails(db: Connection, sql: str) -> bool:
+    try:
+        db.execute(sql).fetchall()
+    except sqlite3.Error:
+        return True
+    return False
+
+
+def _set_attribute(db: Connection, name: str, value: object) -> None:
+    with contextlib.suppress(AttributeError):
+        setattr(db, name, value)
+
+
+@pytest.mark.parametrize("what", ALTER)
+def test_the_next_borrower_finds_it_as_configured(single: Database, what: str) -> None:
+    """What a borrower changes on the connection is undone, or the connection replaced."""
+    alter, look = ALTER[what]
+    with single.connection() as db:
+        before = look(db)
+        alter(db)
+        if db.in_transaction:
+            db.rollback()
+    with single.connection() as db:
+        assert look(db) == before
+    assert single.stats()["pool_size"] == 1
+
+
+def test_a_trace_callback_ends_with_the_loan(single: Database) -> None:
+    """A borrower does not hear what the next one executes."""
+    heard: list[str] = []
+    with single.connection() as db:
+        db.set_trace_callback(heard.append)
+    add(single)
+    assert heard == [each for each in heard if "INSERT" not in each]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="autocommit came with Python 3.12")
+@pytest.mark.parametrize("autocommit", [True, False])
+@pytest.mark.filterwarnings("ignore::sqlite_container.UncommittedWarning")
+def test_autocommit_is_as_configured_for_the_next(single: Database, autocommit: bool) -> None:
+    """A borrower may choose its autocommit mode, for itself only."""
+    with single.connection() as db:
+        assign(db, "autocommit", autocommit)
+    with single.connection() as db:
+        legacy = sqlite3.LEGACY_TRANSACTION_CONTROL  # type: ignore[attr-defined]
+        assert db.__getattribute__("autocommit") == legacy
+        assert not db.in_transaction
+
+
+def test_a_reader_and_a_writer_do_not_find_the_others_changes(single: Database) -> None:
+    """The same connection, now reading and now writing, is as configured each time."""
+    for _ in range(2):
+        with single.reader() as db, contextlib.suppress(sqlite3.Error):
+            db.execute("PRAGMA query_only = 0")
+        with single.connection() as db:
+            assert db.execute("PRAGMA query_only").fetchone() == (0,)
+            db.execute("PRAGMA query_only = 1")
+        with single.reader() as db:
+            assert db.execute("PRAGMA query_only").fetchone() == (1,)
+        add(single)
+    assert count(single) == 2
+
+
+def test_what_reads_only_does_not_replace_the_connection(single: Database) -> None:
+    """Pragmas that ask, and those that keep no state, cost no connection."""
+    with single.connection() as db:
+        for sql in (
+            "PRAGMA foreign_keys",
+            "PRAGMA table_info(note)",
+            "PRAGMA wal_checkpoint(PASSIVE)",
+            "PRAGMA integrity_check(1)",
+            "PRAGMA user_version = 4",
+            "PRAGMA optimize",
+        ):
+            db.execute(sql).fetchall()
+    count(single)
+    assert single.stats()["connections_num"] == 1
+
+
+def test_a_changed_connection_is_replaced_and_its_file_let_go(
+    single: Database, tmp_path: Path
+) -> None:
+    """An attached file is detached when the connection goes back."""
+    with single.connection() as db:
+        db.execute("ATTACH ? AS other", (str(tmp_path / "other.db"),))
+        db.execute("PRAGMA other.journal_mode = wal").fetchall()
+        db.execute("CREATE TABLE other.t (i)")
+        assert "other.db-wal" in files(tmp_path)
+    assert "other.db-wal" not in files(tmp_path)
+
+
+def test_pragmas_of_a_schema_do_not_leak_into_the_first_connection(
+    open_database: Open, schema: Path
+) -> None:
+    """A PRAGMA or a temporary table in the schema file is not there for the first borrower."""
+    schema.write_text(
+        schema.read_text() + "PRAGMA recursive_triggers = 1; CREATE TEMP TABLE scratch (i);"
+    )
+    database = open_database()
+    with database.connection() as db:
+        assert db.execute("PRAGMA recursive_triggers").fetchone() == (0,)
+        assert db.execute("SELECT * FROM sqlite_temp_schema").fetchall() == []

@@ -1,0 +1,384 @@
+"""What a database's settings may say, and what is said about mistakes in them."""
+
+import dataclasses
+import pickle
+import sqlite3
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from core.helpers import Open
+from sqlite_container import (
+    ConfigurationError,
+    Database,
+    DatabaseConfig,
+    DatabaseOpenError,
+    Mistake,
+    PoolConfig,
+    SQLiteContainerError,
+)
+from sqlite_container.config import parse
+
+
+def mistakes(values: object, place: str = "databases.notes") -> tuple[Mistake, ...]:
+    """The mistakes that are found in settings."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse(values, place)
+    return caught.value.mistakes
+
+
+@pytest.mark.parametrize(
+    ("values", "place", "text"),
+    [
+        ({}, "path", "required"),
+        ({"path": ""}, "path", "empty"),
+        ({"path": "  "}, "path", "empty"),
+        ({"path": "a\0b"}, "path", "NUL"),
+        ({"path": 3}, "path", "a path is expected, found 3"),
+        ({"path": None}, "path", "a path is expected"),
+        ({"path": b"x"}, "path", "a path is expected"),
+        ({"path": "file:x?mode=ro"}, "path", "'mode'"),
+        ({"path": ":memery:"}, "path", "':memory:'"),
+        ({"path": "x", "mode": "r"}, "mode", "'rwc', 'rw' or 'ro'"),
+        ({"path": "x", "shema": "s"}, "shema", "did you mean 'schema'?"),
+        ({"path": "x", "foreign_key": 1}, "foreign_key", "did you mean 'foreign_keys'?"),
+        ({"path": "x", "zzz": 1}, "zzz", "known are: "),
+        ({"path": "x", "pool": {"max_szie": 1}}, "pool.max_szie", "did you mean 'max_size'?"),
+        ({"path": "x", "pool": {"maxsize": 1}}, "pool.maxsize", "did you mean 'max_size'?"),
+        ({"path": "x", "pool": {"max_size": 0}}, "pool.max_size", "found 0"),
+        ({"path": "x", "pool": {"max_size": True}}, "pool.max_size", "a number is expected"),
+        ({"path": "x", "pool": {"max_size": 1.5}}, "pool.max_size", "found 1.5"),
+        ({"path": "x", "pool": {"max_waiting": -1}}, "pool.max_waiting", "found -1"),
+        ({"path": "x", "pool": {"timeout": "soon"}}, "pool.timeout", "found 'soon'"),
+        ({"path": "x", "pool": {"timeout": -1}}, "pool.timeout", "found -1"),
+        ({"path": "x", "pool": {"max_idle": 0}}, "pool.max_idle", "found 0"),
+        ({"path": "x", "pool": 5}, "pool", "found 5"),
+        ({"path": "x", "pool": []}, "pool", "found []"),
+        ({"path": "x", "busy_timeout": float("nan")}, "busy_timeout", "found nan"),
+        ({"path": "x", "busy_timeout": float("inf")}, "busy_timeout", "found inf"),
+        ({"path": "x", "busy_timeout": None}, "busy_timeout", "found None"),
+        ({"path": "x", "statement_timeout": 0}, "statement_timeout", "found 0"),
+        ({"path": "x", "journal_mode": "wall"}, "journal_mode", "'wal'"),
+        ({"path": "x", "synchronous": 1}, "synchronous", "'normal'"),
+        ({"path": "x", "foreign_keys": "maybe"}, "foreign_keys", "found 'maybe'"),
+        ({"path": "x", "cache_size": "big"}, "cache_size", "found 'big'"),
+        ({"path": "x", "mmap_size": -1}, "mmap_size", "found -1"),
+        ({"path": "x", "pragmas": {"busy_timeout": 1}}, "pragmas.busy_timeout", "of its own"),
+        ({"path": "x", "pragmas": {"Journal_Mode": "x"}}, "pragmas.Journal_Mode", "of its own"),
+        ({"path": "x", "pragmas": {"query_only": 1}}, "pragmas.query_only", "mode: ro"),
+        ({"path": "x", "pragmas": {"a; b": 1}}, "pragmas.a; b", "name of a pragma"),
+        ({"path": "x", "pragmas": {"a": [1]}}, "pragmas.a", "found [1]"),
+        ({"path": "x", "pragmas": {1: 1}}, "pragmas.1", "name of a pragma"),
+        ({"path": "x", "pragmas": "a"}, "pragmas", "found 'a'"),
+        ({"path": "x", "functions": {"f": "nowhere.f"}}, "functions.f", "cannot be imported"),
+        ({"path": "x", "functions": {"f": "math.nothing"}}, "functions.f", "cannot be imported"),
+        ({"path": "x", "functions": {"f": {}}}, "functions.f.call", "required"),
+        ({"path": "x", "functions": {"f": {"cal": 1}}}, "functions.f.cal", "mean 'call'?"),
+        ({"path": "x", "functions": {"f": {"call": 1}}}, "functions.f.call", "callable"),
+        ({"path": "x", "extensions": "spatialite"}, "extensions", "found 'spatialite'"),
+        ({"path": "x", "extensions": [""]}, "extensions.0", "empty"),
+        ({"path": "x", "row_factory": "Row"}, "row_factory", "'sqlite3.Row'"),
+        ({"path": "x", "row_factory": "sqlite3.Rows"}, "row_factory", "cannot be imported"),
+        ({"path": "x", "row_factory": ".sqlite3.Row"}, "row_factory", "import"),
+        ({"path": "x", "row_factory": "..Row"}, "row_factory", "import"),
+        ({"path": "x", "row_factory": "sys.path"}, "row_factory", "callable"),
+        ({"path": "x", "row_factory": 5}, "row_factory", "callable"),
+        ({"path": "x", "detect_types": "PARSE"}, "detect_types", "PARSE_DECLTYPES"),
+        ({"path": "x", "detect_types": 9}, "detect_types", "found 9"),
+        ({"path": "x", "detect_types": True}, "detect_types", "a number is expected"),
+        ({"path": "x", "detect_types": [[]]}, "detect_types", "PARSE_DECLTYPES"),
+        ({"path": "x", 5: 6}, "5", ""),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place(values: object, place: str, text: str) -> None:
+    """Each mistake says where it stands, what was expected, and what was found there."""
+    found = mistakes(values)
+    expected = f"databases.notes.{place}"
+    assert any(each.place.startswith(expected) and text in each.problem for each in found), found
+    assert all(each.place.startswith("databases.notes") for each in found)
+
+
+@pytest.mark.parametrize("values", [None, 5, b"x", ["x"], object(), True])
+def test_settings_that_are_no_settings(values: object) -> None:
+    """Anything but a path, a mapping, a model or a config is one mistake at the given place."""
+    (mistake,) = mistakes(values, "config.x")
+    assert mistake.place == "config.x"
+    assert "path" in mistake.problem
+
+
+def test_all_mistakes_are_in_one_error() -> None:
+    """Five mistakes are five lines of one ConfigurationError, which is a ValueError."""
+    values = {
+        "mode": "x",
+        "schem": 1,
+        "pool": {"max_size": 0, "tiemout": 1},
+        "pragmas": {"query_only": 1},
+    }
+    found = {each.place for each in mistakes(values, "n")}
+    assert found == {
+        "n.path", "n.mode", "n.schem", "n.pool.max_size", "n.pool.tiemout", "n.pragmas.query_only",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"n\.mode") as caught:
+        parse(values, "n")
+    assert isinstance(caught.value, SQLiteContainerError)
+    assert len(str(caught.value).splitlines()) == 6
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert again.mistakes == caught.value.mistakes  # type: ignore[attr-defined]
+
+
+def test_a_module_that_fails_is_a_mistake_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import string into a module that raises is told with its place, like any mistake."""
+    (tmp_path / "broken_on_import.py").write_text("raise RuntimeError('half')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (mistake,) = mistakes({"path": "x", "row_factory": "broken_on_import.f"})
+    assert mistake.place == "databases.notes.row_factory"
+    assert "half" in mistake.problem
+
+
+def test_text_from_the_environment_is_understood() -> None:
+    """Numbers and switches may come as text, as environment variables do."""
+    config = parse(
+        {
+            "path": "x",
+            "busy_timeout": "2.5",
+            "foreign_keys": "no",
+            "journal_mode": "DELETE",
+            "synchronous": "Full",
+            "cache_size": "-2000",
+            "pool": {"max_size": "3", "timeout": "1", "leak_threshold": None},
+            "functions": {"f": {"call": "math:sqrt", "narg": "1", "deterministic": "true"}},
+        },
+        "n",
+    )
+    assert config.busy_timeout == 2.5
+    assert config.foreign_keys is False
+    assert (config.journal_mode, config.synchronous) == ("delete", "full")
+    assert config.cache_size == -2000
+    assert config.pool == PoolConfig(max_size=3, timeout=1.0, leak_threshold=None)
+    assert config.functions["f"].narg == 1
+    assert config.functions["f"].deterministic is True
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    """What is not said is as the design says."""
+    config = parse("notes.db", "n")
+    assert dataclasses.asdict(config) == {
+        "path": "notes.db",
+        "mode": "rwc",
+        "schema": None,
+        "pool": {
+            "max_size": 10,
+            "timeout": 30.0,
+            "max_waiting": 0,
+            "max_lifetime": 3600.0,
+            "max_idle": 600.0,
+            "leak_threshold": 60.0,
+        },
+        "busy_timeout": 5.0,
+        "statement_timeout": None,
+        "shutdown_timeout": None,
+        "journal_mode": "wal",
+        "synchronous": "normal",
+        "foreign_keys": True,
+        "cache_size": None,
+        "mmap_size": None,
+        "journal_size_limit": 64 * 1024 * 1024,
+        "pragmas": {},
+        "functions": {},
+        "extensions": (),
+        "row_factory": None,
+        "detect_types": 0,
+    }
+
+
+class Model(BaseModel):
+    """A settings object, such as pydantic-settings makes."""
+
+    path: str = "notes.db"
+    mode: str = "ro"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"path": "notes.db", "mode": "ro"},
+        {"path": Path("notes.db"), "mode": "ro"},
+        DatabaseConfig(path="notes.db", mode="ro"),
+        Model(),
+    ],
+)
+def test_settings_come_in_many_forms(values: object) -> None:
+    """A mapping, a settings object and a config say the same."""
+    assert parse(values, "n") == DatabaseConfig(path="notes.db", mode="ro")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, 0),
+        ("2", 2),
+        ("PARSE_DECLTYPES", 1),
+        (["PARSE_DECLTYPES", "PARSE_COLNAMES"], 3),
+        (["PARSE_COLNAMES", "PARSE_COLNAMES"], 2),
+    ],
+)
+def test_detect_types_may_be_names(value: object, expected: int) -> None:
+    """The flags of sqlite3 may be given by number or by name."""
+    assert parse({"path": "x", "detect_types": value}, "n").detect_types == expected
+
+
+scalars: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.binary(max_size=3),
+    st.sampled_from(["wal", "ro", "5", "-1", "true", "..a", ".a.b", "a..b", "a.b.", "sqlite3.Row"]),
+)
+keys: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from([field.name for field in dataclasses.fields(DatabaseConfig)]),
+    st.sampled_from([field.name for field in dataclasses.fields(PoolConfig)]),
+    st.sampled_from(["call", "narg", "[key]", "PATH", "synchronus", ""]),
+    scalars,
+)
+anything: st.SearchStrategy[Any] = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.tuples(inner),
+        st.dictionaries(keys, inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+typical = st.fixed_dictionaries(
+    {"path": st.one_of(st.just("x"), anything)},
+    optional={
+        "pool": st.one_of(st.dictionaries(keys, anything, max_size=4), anything),
+        "pragmas": st.one_of(st.dictionaries(keys, anything, max_size=3), anything),
+        "functions": st.one_of(st.dictionaries(keys, anything, max_size=3), anything),
+        "detect_types": anything,
+        "row_factory": anything,
+        "extensions": anything,
+        "schema": anything,
+        "busy_timeout": anything,
+    },
+)
+
+
+@settings(max_examples=250, deadline=None, derandomize=True, database=None)
+@given(st.one_of(typical, st.dictionaries(keys, anything, max_size=6)), st.text(max_size=5))
+def test_any_mapping_is_understood_or_refused(values: Mapping[object, object], place: str) -> None:
+    """Whatever stands in a mapping: a config, or one error whose places begin with the given."""
+    found: tuple[Mistake, ...] = ()
+    try:
+        config = parse(values, place)
+    except ConfigurationError as error:
+        found = error.mistakes
+    else:
+        assert parse(config, place) is config
+        return
+    assert found
+    assert all(each.place.startswith(place) and each.problem for each in found)
+
+
+def test_every_connection_is_as_configured(open_database: Open) -> None:
+    """The defaults of the contract are set on each connection, reading or writing."""
+    database = open_database()
+    expected = {
+        "journal_mode": "wal",
+        "synchronous": 1,
+        "foreign_keys": 1,
+        "busy_timeout": 5000,
+        "journal_size_limit": 64 * 1024 * 1024,
+        "trusted_schema": 0,
+        "query_only": 0,
+        "locking_mode": "normal",
+    }
+    with database.connection() as one, database.connection() as two, database.reader() as three:
+        for db, query_only in ((one, 0), (two, 0), (three, 1)):
+            found = {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in expected}
+            assert found == expected | {"query_only": query_only}
+            assert db.isolation_level == "IMMEDIATE"
+            assert db.row_factory is None
+
+
+def test_what_is_configured_is_set(open_database: Open) -> None:
+    """Each setting of a connection arrives in SQLite."""
+    database = open_database(
+        journal_mode="truncate",
+        synchronous="extra",
+        foreign_keys=False,
+        busy_timeout=1.25,
+        cache_size=-4000,
+        mmap_size=1 << 20,
+        journal_size_limit=1 << 16,
+        row_factory="sqlite3.Row",
+        detect_types=["PARSE_COLNAMES"],
+        functions={"root": "math.sqrt", "two": {"call": lambda: 2, "narg": 0}},
+        pragmas={
+            "page_size": 8192,
+            "temp_store": "memory",
+            "trusted_schema": True,
+            "recursive_triggers": "on",
+            "secure_delete": "fast",
+            "Auto_Vacuum": "incremental",
+            "case_sensitive_like": True,
+            "wal_autocheckpoint": "50",
+            "cell_size_check": "yes",
+        },
+    )
+    expected = {
+        "journal_mode": "truncate", "synchronous": 3, "foreign_keys": 0, "busy_timeout": 1250,
+        "cache_size": -4000, "mmap_size": 1 << 20, "journal_size_limit": 1 << 16,
+        "page_size": 8192, "temp_store": 2, "trusted_schema": 1, "recursive_triggers": 1,
+        "secure_delete": 2, "auto_vacuum": 2, "wal_autocheckpoint": 50, "cell_size_check": 1,
+    }  # fmt: skip
+    with database.connection() as db, database.connection() as other:
+        for each in (db, other):
+            found = {name: each.execute(f"PRAGMA {name}").fetchone()[0] for name in expected}
+            assert found == expected
+            assert each.execute("SELECT 'a' LIKE 'A'").fetchone()[0] == 0
+            row = each.execute('SELECT root(9) AS r, two() AS "t [x]"').fetchone()
+            assert isinstance(row, sqlite3.Row)
+            assert row["r"] == 3.0
+
+
+def test_an_encoding_is_a_pragma_like_any_other(open_database: Open) -> None:
+    """A pragma whose answer is a longer form of what was asked for has taken."""
+    database = open_database(pragmas={"encoding": "UTF-16"})
+    with database.connection() as db:
+        assert db.execute("PRAGMA encoding").fetchone()[0].startswith("UTF-16")
+
+
+def test_an_extension_that_is_missing_is_named(path: Path) -> None:
+    """An extension that cannot be loaded is a DatabaseOpenError that names the setting."""
+    with pytest.raises(DatabaseOpenError, match=r"'notes'.*extension"):
+        Database("notes").open({"path": str(path), "extensions": ["/no/such/extension"]})
+    assert not path.exists()
+
+
+def test_settings_import_only_what_they_name() -> None:
+    """Settings with import strings import what they name, and nothing else."""
+    before = set(sys.modules)
+    parse({"path": "x", "row_factory": "sqlite3.Row"}, "n")
+    assert set(sys.modules) == before
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0005, 1e7, 1e10, 1e300])
+def test_extreme_times_are_refused_or_work(open_database: Open, seconds: float) -> None:
+    """A very short or very long time is a mistake that is told, or does what it says."""
+    try:
+        database = open_database(busy_timeout=seconds, pool={"timeout": seconds, "max_size": 1})
+    except ConfigurationError:
+        return
+    with database.connection() as db:
+        assert db.execute("PRAGMA busy_timeout").fetchone()[0] >= min(seconds * 1000 // 1, 1e6)

@@ -1,0 +1,260 @@
+"""Every code block of README.md and docs/ does what the page says.
+
+The blocks of a page run in order, in an empty folder of their own:
+
+- ``python`` is executed; a block with a ``:caption:`` is first written to that file.
+- Any other language needs a caption: it is written to that file.
+- ``text`` directly after a block that ran is what that block printed; ``…`` stands for anything.
+- ``console`` is run line by line: a server until it has answered, then it gets Ctrl-C.
+- Blocks in comments (``invisible-code-block``) run too, and no reader sees them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import gc
+import importlib
+import io
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import types
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sybil import Document, Example, Region
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.abstract.lexers import LexerCollection
+from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, FencedCodeBlockLexer
+from sybil.parsers.myst.lexers import DirectiveInPercentCommentLexer, DirectiveLexer
+
+from sqlite_container.database import live
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_OURS = ("benchmarks.md",)  # figures, written by the benchmarks
+SETS_UP = ("mkdir ", "python3 -m venv ", ". ", "pip install ", "make ", "git clone ")
+BAD = re.compile(r"Warning|Traceback|Error")
+
+_execute = PythonEvaluator()
+_LEXERS = LexerCollection(
+    [
+        FencedCodeBlockLexer(r"\w+", mapping={"language": "arguments", "source": "source"}),
+        DirectiveLexer(r"code-block", r"\w+"),
+        DirectiveInPercentCommentLexer(r"invisible-code-block", r"\w+"),
+        DirectiveInHTMLCommentLexer(r"invisible-code-block", r"\w+"),
+    ]
+)
+
+
+class Page:
+    """One page, its folder, and what its last block printed."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.folder = folder
+        self.printed: str | None = None
+        self.document = Document.parse(str(path), self._parse)
+        name = f"docs_{path.stem.lower()}"
+        self.module = types.ModuleType(name)
+        self.module.__file__ = str(folder / f"{name}.py")
+        sys.modules[name] = self.module
+        self.document.namespace = vars(self.module)
+
+    def run(self) -> None:
+        for example in self.document:
+            example.evaluate()
+            vars(self.module).setdefault("__builtins__", __builtins__)
+
+    def _parse(self, document: Document) -> Iterator[Region]:
+        for region in _LEXERS(document):
+            region.parsed = region.lexemes["source"]
+            region.evaluator = self._evaluate
+            yield region
+
+    def _evaluate(self, example: Example) -> str | None:
+        language = example.region.lexemes["arguments"]
+        file = (example.region.lexemes.get("options") or {}).get("caption")
+        if language == "text":
+            return self._compare(example.parsed)
+        self.printed = None
+        if file is not None:
+            self._write(file.strip("`"), example.parsed, language)
+            return None
+        if language == "console":
+            self.printed = "".join(map(self._command, _commands(example.parsed)))
+            return None
+        if language != "python":
+            return f"a block of {language!r} needs a caption, the file it is written to"
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            _execute(example)
+        self.printed = output.getvalue()
+        return None
+
+    def _compare(self, expected: str) -> str | None:
+        found, self.printed = self.printed, None
+        if found is None:
+            return "no block that ran stands directly before this text"
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        if doctest.OutputChecker().check_output(expected.replace("…", "..."), found, flags):
+            return None
+        return f"the page says:\n{expected}\nit was:\n{found}"
+
+    def _write(self, name: str, text: str, language: str) -> None:
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+        if language == "python":
+            compile(text, name, "exec")
+            forget_modules(self.folder)  # it may be another version of what was imported
+
+    def _command(self, command: str) -> str:
+        if command.startswith(SETS_UP):
+            return ""
+        words = shlex.split(command)
+        words[:1] = [] if words[0].startswith("python") else ["-m", words[0]]
+        if "run" in words:
+            serve(words, self.folder)
+            return ""
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", *words],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert not BAD.search(done.stderr), done.stderr
+        return done.stdout
+
+
+def _commands(block: str) -> list[str]:
+    return [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+
+
+def environment() -> dict[str, str]:
+    """Whatever is warned of must be seen; the library is found where it is tested."""
+    path = os.pathsep.join(each for each in sys.path if each.endswith("src"))
+    return os.environ | {"PYTHONWARNINGS": "always", "PYTHONPATH": path, "PYTEST_ADDOPTS": ""}
+
+
+def serve(words: list[str], folder: Path) -> None:
+    """Start a server; see it answer, end at Ctrl-C, and leave nothing behind."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    output = folder.parent / "server.txt"
+    with output.open("w+") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-X", "dev", *words, "--port", str(port)],
+            cwd=folder,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            wait_for_answer(port, server)
+            os.killpg(server.pid, signal.SIGINT)
+            server.wait(20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait(20)
+    text = output.read_text()
+    lines = [line for line in text.splitlines() if "development server" not in line]
+    assert not BAD.search("\n".join(lines)), text
+    assert not list(folder.rglob("*-wal")), text
+
+
+def wait_for_answer(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Until the start page is there."""
+    deadline = time.monotonic() + 30
+    while server.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+                assert answer.status == 200
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"the server does not answer, its status is {server.poll()}")
+
+
+def forget_modules(folder: Path) -> None:
+    """Unload what was imported from ``folder``."""
+    for name, module in list(sys.modules.items()):
+        file: Any = getattr(module, "__file__", None)
+        if isinstance(file, str) and Path(file).is_relative_to(folder):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_usual() -> Iterator[None]:
+    """Undo what ``nohup`` or a shell's ``&`` passes on: servers would not notice Ctrl-C."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, which is the current one and where modules are found."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    monkeypatch.syspath_prepend(empty)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # files change within a second
+    yield empty
+    for database in list(live):
+        database.close()
+    forget_modules(empty)
+    gc.collect()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_code_block_runs(path: Path, folder: Path) -> None:
+    """What a page shows works when it is pasted, in order, into an empty folder."""
+    if path.name in NOT_OURS:
+        pytest.skip("no code to run")
+    Page(path, folder).run()
+
+
+def first_example() -> str:
+    match = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert match is not None
+    return match[1]
+
+
+def test_the_first_example_is_a_program(folder: Path) -> None:
+    """The README's first example, pasted into an empty file, runs and leaves nothing open."""
+    (folder / "pasted.py").write_text(first_example())
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "pasted.py"],
+        cwd=folder,
+        env=environment() | {"PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "milk" in done.stdout
+    assert not list(folder.rglob("*-wal"))
+
+
+def test_the_first_example_is_an_app(folder: Path) -> None:
+    """The README's first example, pasted into an empty file, is served by ``flask run``."""
+    (folder / "pasted.py").write_text(first_example())
+    serve(["-m", "flask", "--app", "pasted", "run", "--debug"], folder)
+    serve(["-m", "flask", "--app", "pasted", "run"], folder)
