@@ -23,7 +23,7 @@ MAX_SIZE = 10
 TEXT = (
     "A `SQLiteDict` of 1 to 100 databases of 100,000 rows, all of which each thread reads in turn"
     f" through `Database.reader()`, {REQUESTS:,} reads in all; `pool.max_size` is {MAX_SIZE}."
-    " Memory and descriptors are what the process has more than before the first database was opened."
+    " Memory and descriptors are what the process has more than before it opened any."
 )
 
 

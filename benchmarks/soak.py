@@ -178,7 +178,8 @@ def main() -> int:
     print(HEADER)
     print(*(part.row() for part in parts), sep="\n")
     for part in parts:
-        print(*(f"\n{part.what}: {example}" for example in part.examples), sep="\n")
+        for example in part.examples:
+            print(f"\n{part.what}: {example}")
     return int(any(part.bad for part in parts))
 
 

@@ -20,8 +20,8 @@ TEXT = (
     " UPDATE is done; SqliteQueueDatabase, which has no transactions but queues single statements:"
     " until all is done). The millisecond of other work is a sleep between two transactions. *This"
     " library* and *busy_timeout alone* keep one connection per thread; the goals are taken from"
-    " them. Automatic checkpoints are on everywhere; in the library's queue they finish, and the `-wal` stays at"
-    " 1,000 pages, where busy_timeout alone lets it grow as long as anybody writes."
+    " them. Automatic checkpoints are on everywhere; in the library's queue they finish, and the"
+    " `-wal` stays at 1,000 pages, where busy_timeout alone lets it grow as long as anybody writes."
 )
 Found = dict[tuple[str, int], dict[str, list[Tally]]]
 

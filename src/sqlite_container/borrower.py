@@ -29,6 +29,11 @@ class Scope(Protocol):
         ...
 
     @property
+    def has_view(self) -> bool:
+        """Whether ``origin`` knows a function."""
+        ...
+
+    @property
     def streaming(self) -> bool:
         """Whether only the response's body is left to be sent."""
         ...
@@ -87,7 +92,7 @@ class Borrower:
         self.current = current
         self.expected = expected
         self.thread = current_thread()
-        self.called_from = caller()
+        self.called_from = None if scope is not None and scope.has_view else caller()
         self.since = monotonic()
         self.told = False
 

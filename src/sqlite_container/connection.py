@@ -440,11 +440,11 @@ class Connection(sqlite3.Connection):
 
     def restore(self) -> None:
         """Set back what can be set back cheaply; ``watch`` knows of the rest."""
-        if self.row_factory is not self.home.row_factory:
+        if _row_factory.__get__(self) is not self.home.row_factory:
             _row_factory.__set__(self, self.home.row_factory)
-        if self.text_factory is not str:
+        if _text_factory.__get__(self) is not str:
             _text_factory.__set__(self, str)
-        if self.isolation_level != "IMMEDIATE":
+        if _isolation_level.__get__(self) != "IMMEDIATE":
             _isolation_level.__set__(self, "IMMEDIATE")
         if self._autocommit is not None:
             self.watch.altered = "autocommit"

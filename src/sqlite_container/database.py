@@ -12,7 +12,7 @@ from weakref import WeakSet, finalize
 from .borrower import Borrower, Holder
 from .closing import Closing, wait_for
 from .config import DatabaseConfig, parse
-from .connection import Connection
+from .connection import Connection, raw
 from .engine import Engine, Folders
 from .errors import DatabaseClosed
 from .pool import Pool
@@ -138,7 +138,7 @@ class Database:
     def check(self) -> None:
         """Read from the database; raise what is wrong with it."""
         with self.reader() as db:
-            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            raw(db, "SELECT count(*) FROM sqlite_schema").fetchone()
 
     @property
     def engine(self) -> Engine | None:

@@ -16,12 +16,12 @@ class Counters:
 
     requests_num: int = 0
     requests_queued: int = 0
-    requests_wait_ms: int = 0
+    requests_wait_ms: float = 0
     requests_errors: int = 0
-    usage_ms: int = 0
+    usage_ms: float = 0
     returns_bad: int = 0
     connections_num: int = 0
-    connections_ms: int = 0
+    connections_ms: float = 0
     connections_errors: int = 0
     connections_lost: int = 0
 
@@ -73,6 +73,8 @@ class Ledger(Generic[C, W]):
 
     def expire(self, before: float) -> list[C]:
         """Take out what has been idle since before that moment; the oldest stand first."""
+        if not self.idle or self.idle[0][1] >= before:
+            return []
         count = 0
         while count < len(self.idle) and self.idle[count][1] < before:
             count += 1

@@ -127,7 +127,7 @@ class Pool:
         """Take what was granted, also if it was granted while the wait ended."""
         with self._lock:
             counters = self._ledger.counters
-            counters.requests_wait_ms += round(waited * 1000)
+            counters.requests_wait_ms += waited * 1000
             if waiter.granted:
                 if waiter.connection is not None:
                     self._ledger.out[waiter.connection] = borrower
@@ -182,7 +182,7 @@ class Pool:
             counters.connections_errors += 1
             raise
         finally:
-            counters.connections_ms += round((monotonic() - began) * 1000)
+            counters.connections_ms += (monotonic() - began) * 1000
 
     def _refuse_if_closing(self) -> None:
         if self._closing:
@@ -205,7 +205,8 @@ class Pool:
         """
         if connection.borrower is not borrower:
             return
-        record = self._overdue(connection, borrower)
+        now = monotonic()
+        record = self._overdue(connection, borrower, now)
         uncommitted = healthy = False
         try:
             uncommitted = connection.take_back()
@@ -213,18 +214,19 @@ class Pool:
         except sqlite3.Error as error:
             report.logger.warning("%s: a connection is replaced: %s", self.engine.place, error)
         finally:
-            self._settle(connection, borrower, healthy=healthy)
+            self._settle(connection, borrower, now, healthy=healthy)
         if uncommitted:
             self._report_uncommitted(borrower)
         if record is not None:
             self._report_leak(borrower, record, "was out")
 
-    def _settle(self, connection: Connection, borrower: Borrower, *, healthy: bool) -> None:
+    def _settle(
+        self, connection: Connection, borrower: Borrower, now: float, *, healthy: bool
+    ) -> None:
         """Lend it to the next, keep it, or close it."""
-        now = monotonic()
         ledger = self._ledger
         with self._lock:
-            ledger.counters.usage_ms += round((now - borrower.since) * 1000)
+            ledger.counters.usage_ms += (now - borrower.since) * 1000
             keep = healthy and not self._closing
             keep = keep and now - connection.born <= self._config.max_lifetime
             if keep:
@@ -277,7 +279,7 @@ class Pool:
             if borrower.gone():
                 self._reclaim(connection, borrower)
             else:
-                record = self._overdue(connection, borrower)
+                record = self._overdue(connection, borrower, monotonic())
                 if record is not None:
                     self._report_leak(borrower, record, "is still out")
 
@@ -293,9 +295,9 @@ class Pool:
         self._discard(connection)
         self._report_leak(borrower, record, "was never given back, and its borrower is gone")
 
-    def _overdue(self, connection: Connection, borrower: Borrower) -> Holder | None:
+    def _overdue(self, connection: Connection, borrower: Borrower, now: float) -> Holder | None:
         limit = self._config.leak_threshold
-        if limit is None or borrower.told or monotonic() - borrower.since < limit:
+        if limit is None or now - borrower.since < limit or borrower.told:
             return None
         borrower.told = True
         return self._record(connection, borrower)
@@ -332,7 +334,7 @@ class Pool:
                 "pool_size": ledger.size,
                 "pool_available": len(ledger.idle),
                 "requests_waiting": len(ledger.waiters),
-                **vars(ledger.counters),
+                **{name: round(figure) for name, figure in vars(ledger.counters).items()},
             }
 
     # -- closing (see closing.py) ---------------------------------------------------------

@@ -23,6 +23,7 @@ class Scope:
         self.connections: dict[Database, Connection] = {}
         self.readers: dict[Database, Connection] = {}
         self.streaming = False
+        self.has_view = False
         self._ended = False
         self._current = current
         self._expected = expected

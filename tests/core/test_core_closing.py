@@ -4,6 +4,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,36 @@ def test_a_block_that_is_not_let_go_is_rolled_back_in_the_end(
     assert files(path.parent) == {"notes.db", "schemas"}
     database.open(str(path))
     assert count(database) == 0
+
+
+def test_connections_that_come_back_together_leave_one_file(
+    open_database: Open, path: Path
+) -> None:
+    """The last connections, given back by several threads at one moment, leave no -wal file.
+
+    SQLite itself leaves it there, now and then, where two connections are closed at once.
+    """
+    database = open_database(pool={"max_size": 4})
+    add(database)
+
+    def hold(out: threading.Barrier, together: threading.Barrier) -> None:
+        with database.connection() as db:
+            db.execute("SELECT count(*) FROM note").fetchone()
+            out.wait(PATIENCE)
+            together.wait(PATIENCE)
+
+    for _ in range(60):
+        database.open({"path": str(path), "pool": {"max_size": 4}})
+        out, together = threading.Barrier(5), threading.Barrier(4, lambda: closing.wait(PATIENCE))
+        closing = threading.Event()
+        threads = [in_thread(partial(hold, out, together)) for _ in range(4)]
+        out.wait(PATIENCE)
+        end = in_thread(lambda: database.close(timeout=PATIENCE))
+        wait_until(lambda: _refuses(database))
+        closing.set()
+        end.result(PATIENCE)
+        assert [thread.exception(PATIENCE) for thread in threads] == [None] * 4
+        assert files(path.parent) == {"notes.db", "schemas"}
 
 
 def test_closing_twice_does_nothing(database: Database) -> None:

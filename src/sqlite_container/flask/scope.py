@@ -29,6 +29,7 @@ class AppScope(Scope):
         super().__init__(_cv_app.get, ref(context))
         self.body: ref[Body] | None = None
         self._request = _current_request.get(None)
+        self.has_view = self._request is not None
 
     def describe(self) -> str | None:
         request = getattr(self._request, "request", None)
@@ -77,18 +78,17 @@ def connect(app: Flask) -> None:
     install(find_scope)
     # Functions of this kind run last to first. Ours runs last, to see the final response.
     app.after_request_funcs.setdefault(None, []).insert(0, _wait_for_body)
-    app.teardown_appcontext_funcs.insert(0, _end)
     end_first(app)
 
 
 def end_first(app: Flask) -> None:
     """Give back before any other teardown function: if that raises, Flask stops there.
 
-    What those functions borrow is given back after them, by the same function.
+    What those functions borrow is given back after them.
     """
     functions = app.teardown_appcontext_funcs
-    functions[1:] = [each for each in functions[1:] if each is not _end]
-    functions.append(_end)
+    others = [each for each in functions if each is not _end]
+    functions[:] = [_end, *others, _end] if others else [_end]
 
 
 def _end(_: BaseException | None) -> None:
