@@ -7,8 +7,9 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from weakref import ref
 
+from .begin import raw
 from .config import DatabaseConfig, did_you_mean
-from .connection import Connection, raw
+from .connection import Connection
 from .cursor import TimedCursor
 from .errors import DatabaseOpenError
 

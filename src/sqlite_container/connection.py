@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import wraps
 from threading import get_ident
 from time import monotonic
 from types import TracebackType
@@ -13,27 +11,16 @@ from typing import Any, Literal, NoReturn, Self
 from weakref import ref
 
 from . import turn
+from .begin import begin, raw
 from .borrower import Borrower
 from .cursor import Cursor, owned, turn_into_returned
 from .errors import DatabaseClosed, NotYourConnection
 from .explain import busy, deadlock, explain, lost
+from .guards import ISOLATION_LEVEL, ROW_FACTORY, TEXT_FACTORY, guard
+from .home import Home
+from .inherit import keep_for_ever
 from .statements import Kind, kind_of
 from .watch import Watch
-
-
-@dataclass(slots=True)
-class Home:
-    """What a connection knows of the database it belongs to."""
-
-    name: str
-    turn: turn.Turn
-    busy_timeout: float = 5.0
-    statement_timeout: float | None = None
-    row_factory: Any = None
-    closing: bool = False
-    look_after: Callable[[], None] = lambda: None
-    reopen: Callable[[Connection], None] = lambda _: None
-    give_back: Callable[[Connection, Borrower], None] = lambda *_: None
 
 
 class Connection(sqlite3.Connection):
@@ -315,7 +302,7 @@ class Connection(sqlite3.Connection):
         """Begin a transaction; the turn is held, so only other processes compete for it."""
         sql = "BEGIN" if self.read_only else "BEGIN IMMEDIATE"
         try:
-            raw(self, sql)
+            begin(self, sql)
         except sqlite3.Error as error:
             self._fail(error, sql)
 
@@ -440,23 +427,16 @@ class Connection(sqlite3.Connection):
 
     def restore(self) -> None:
         """Set back what can be set back cheaply; ``watch`` knows of the rest."""
-        if _row_factory.__get__(self) is not self.home.row_factory:
-            _row_factory.__set__(self, self.home.row_factory)
-        if _text_factory.__get__(self) is not str:
-            _text_factory.__set__(self, str)
-        if _isolation_level.__get__(self) != "IMMEDIATE":
-            _isolation_level.__set__(self, "IMMEDIATE")
+        if ROW_FACTORY.__get__(self) is not self.home.row_factory:
+            ROW_FACTORY.__set__(self, self.home.row_factory)
+        if TEXT_FACTORY.__get__(self) is not str:
+            TEXT_FACTORY.__set__(self, str)
+        if ISOLATION_LEVEL.__get__(self) != "IMMEDIATE":
+            ISOLATION_LEVEL.__set__(self, "IMMEDIATE")
         if self._autocommit is not None:
             self.watch.altered = "autocommit"
         if len(vars(self)) != self._attributes:
             self.watch.altered = "an attribute"
-
-
-def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
-    """Execute without asking whose connection it is: for those who look after connections."""
-    cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
-    cursor.row_factory = None
-    return cursor.execute(sql, parameters)
 
 
 def _is_open_blob(child: Any) -> bool:
@@ -466,49 +446,4 @@ def _is_open_blob(child: Any) -> bool:
         return False
 
 
-def keep_for_ever(thing: object) -> None:
-    """Keep an object alive to the very end, and past it: nothing may finalize it."""
-    import ctypes  # needed in forked children only
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
-
-
-def _checked(name: str, *, altering: bool = False) -> Any:
-    """A method of sqlite3's, for the owner only; it may leave the connection another one."""
-    original = getattr(sqlite3.Connection, name)
-
-    @wraps(original)
-    def method(self: Connection, *args: Any, **kwargs: Any) -> Any:
-        self._check()
-        if altering:
-            self.watch.altered = f"{name}()"
-        return original(self, *args, **kwargs)
-
-    return method
-
-
-def _attribute(descriptor: Any) -> Any:
-    """An attribute of sqlite3's that only the owner may set."""
-
-    def set_(self: Connection, value: Any) -> None:
-        self._check()
-        descriptor.__set__(self, value)
-        self._after()
-
-    return property(descriptor.__get__, set_, doc=descriptor.__doc__)
-
-
-_row_factory: Any = sqlite3.Connection.row_factory
-_text_factory: Any = sqlite3.Connection.text_factory
-_isolation_level: Any = sqlite3.Connection.isolation_level
-for _name in ("row_factory", "text_factory", "isolation_level"):
-    setattr(Connection, _name, _attribute(getattr(sqlite3.Connection, _name)))
-for _name in ("backup", "iterdump", "serialize"):
-    setattr(Connection, _name, _checked(_name))
-for _name in (
-    "create_aggregate create_collation create_function create_window_function deserialize"
-    " enable_load_extension load_extension set_authorizer set_progress_handler"
-    " set_trace_callback setconfig setlimit"
-).split():
-    if hasattr(sqlite3.Connection, _name):  # some are missing in some builds and versions
-        setattr(Connection, _name, _checked(_name, altering=True))
+guard(Connection)

@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Literal
 from weakref import WeakSet, finalize
 
+from .begin import raw
 from .borrower import Borrower, Holder
 from .closing import Closing, wait_for
 from .config import DatabaseConfig, parse
-from .connection import Connection, raw
+from .connection import Connection
 from .engine import Engine, Folders
 from .errors import DatabaseClosed
 from .pool import Pool

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import path
@@ -14,9 +15,12 @@ from typing import Any
 from urllib.parse import quote
 
 from . import configure, schema
+from .begin import raw
 from .config import DatabaseConfig
-from .connection import Connection, Home, keep_for_ever, raw
+from .connection import Connection
 from .errors import DatabaseOpenError
+from .home import Home
+from .inherit import keep_for_ever
 from .turn import Turn, turn_for
 
 _numbers = itertools.count(1)
@@ -58,6 +62,7 @@ class Engine:
         self.file = self.asked = None if config.in_memory else folders.data / config.path
         self._memory = _memory_uri() if config.in_memory else ""
         self._keeper: sqlite3.Connection | None = None
+        self._one_by_one = threading.Lock()  # one connection is closed at a time
         self.home = Home(
             name,
             Turn(),
@@ -124,14 +129,16 @@ class Engine:
     def close(self, connection: Connection) -> None:
         """Close a connection that nobody uses.
 
-        An earlier ``interrupt()`` leaves a flag that makes the last checkpoint fail, and the
-        ``-wal`` file stay; a statement that runs to its end clears it.
+        The last one to close removes the ``-wal`` file, if it is alone: of two that close at
+        the same time neither is. An earlier ``interrupt()`` leaves a flag that makes the last
+        checkpoint fail, and the ``-wal`` file stay; a statement that runs to its end clears it.
         """
         if not connection.closed and not connection.parked:
-            with contextlib.suppress(sqlite3.Error):
-                raw(connection, "SELECT 1").fetchone()
-            connection.closed = True
-            sqlite3.Connection.close(connection)
+            with self._one_by_one:
+                with contextlib.suppress(sqlite3.Error):
+                    raw(connection, "SELECT 1").fetchone()
+                connection.closed = True
+                sqlite3.Connection.close(connection)
 
     def optimize(self, connection: Connection) -> None:
         """Let SQLite bring its statistics up to date, without waiting for anybody."""
@@ -156,6 +163,12 @@ class Engine:
                 status = self.file.stat()
                 return status.st_dev, status.st_ino
         return None
+
+    def is_on(self, file: Path) -> bool:
+        """Whether it was asked to open this file, by whichever name."""
+        with contextlib.suppress(OSError, ValueError):
+            return self.asked is not None and path.samefile(self.asked, file)
+        return self.asked == file
 
     def forget(self, *, clean: bool) -> None:
         """In a forked child: never touch what was inherited.

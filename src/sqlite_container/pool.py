@@ -168,8 +168,10 @@ class Pool:
         with self._lock:
             self._ledger.out[connection] = borrower
             closing = self._closing
+            if closing:
+                del self._ledger.out[connection]
         if closing:
-            self._discard(connection)
+            self.engine.close(connection)
             self._refuse_if_closing()
         return connection
 

@@ -15,7 +15,13 @@ from .config import DatabaseConfig, did_you_mean, parse
 from .connection import Connection
 from .database import Database
 from .engine import Folders
-from .errors import ConfigurationError, DatabaseClosed, Mistake, UnknownDatabase
+from .errors import (
+    ConfigurationError,
+    DatabaseClosed,
+    DatabaseOpenError,
+    Mistake,
+    UnknownDatabase,
+)
 from .scope import current_scope
 
 Settings = providers.Provider[Any] | Mapping[str, Any] | str | PathLike[str] | DatabaseConfig | None
@@ -51,7 +57,20 @@ class DatabaseProvider(providers.Resource[Database]):
         database.name = self.name
         if self.refusal is not None:
             raise DatabaseClosed(f"database {self.name!r} is not opened any more: {self.refusal}")
-        database.open(self.config(), self.folders or self._folders_of_overridden())
+        config, folders = self.config(), self.folders or self._folders_of_overridden()
+        self._refuse_twin(config, folders or Folders.current())
+        database.open(config, folders)
+
+    def _refuse_twin(self, config: DatabaseConfig, folders: Folders) -> None:
+        """Two databases of one container on the same file are a mistake in the settings."""
+        file = folders.data / config.path
+        for provider in () if config.in_memory or self.owner is None else _all_with(self.owner):
+            engine = provider.current.engine
+            if provider is not self and engine is not None and engine.is_on(file):
+                raise DatabaseOpenError(
+                    f"database {self.name!r} ({file}): database {provider.name!r} of the same"
+                    f" container has this file open; look at {self.place}.path"
+                )
 
     def _folders_of_overridden(self) -> Folders | None:
         """Where the paths start of the database that this one overrides."""
@@ -388,6 +407,13 @@ def _value(settings: object, place: str) -> object:
 
 def _copied(settings: Any, memo: dict[int, Any]) -> Any:
     return providers.deepcopy(settings, memo) if providers.is_provider(settings) else settings
+
+
+def _all_with(provider: Any) -> Iterator[DatabaseProvider]:
+    """Every database of the container that a provider stands in."""
+    while (parent := getattr(provider, "parent", None)) is not None:
+        provider = parent
+    yield from provider.traverse(types=[DatabaseProvider])
 
 
 def _path_of(provider: SQLite | SQLiteDict) -> str:

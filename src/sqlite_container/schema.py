@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import configure
+from .begin import raw
 from .config import DatabaseConfig
-from .connection import Connection, raw
+from .connection import Connection
 from .errors import ConfigurationError, Mistake, SchemaError
 from .statements import first_word, split
 

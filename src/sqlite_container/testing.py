@@ -18,7 +18,8 @@ from typing import Any
 from dependency_injector import containers
 
 from . import engine as engines
-from .connection import Connection, raw
+from .begin import raw
+from .connection import Connection
 from .database import Database, live
 from .engine import Engine, Folders
 from .lifecycle import databases

@@ -212,21 +212,22 @@ def test_connections_that_come_back_together_leave_one_file(
     database = open_database(pool={"max_size": 4})
     add(database)
 
-    def hold(out: threading.Barrier, together: threading.Barrier) -> None:
+    def hold(out: threading.Barrier, closing: threading.Event) -> None:
         with database.connection() as db:
             db.execute("SELECT count(*) FROM note").fetchone()
             out.wait(PATIENCE)
-            together.wait(PATIENCE)
+            closing.wait(PATIENCE)
+            out.wait(PATIENCE)
 
     for _ in range(60):
         database.open({"path": str(path), "pool": {"max_size": 4}})
-        out, together = threading.Barrier(5), threading.Barrier(4, lambda: closing.wait(PATIENCE))
-        closing = threading.Event()
-        threads = [in_thread(partial(hold, out, together)) for _ in range(4)]
+        out, closing = threading.Barrier(5), threading.Event()
+        threads = [in_thread(partial(hold, out, closing)) for _ in range(4)]
         out.wait(PATIENCE)
         end = in_thread(lambda: database.close(timeout=PATIENCE))
         wait_until(lambda: _refuses(database))
         closing.set()
+        out.wait(PATIENCE)
         end.result(PATIENCE)
         assert [thread.exception(PATIENCE) for thread in threads] == [None] * 4
         assert files(path.parent) == {"notes.db", "schemas"}

@@ -12,6 +12,7 @@ The blocks of a page run in order, in an empty folder of their own:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import doctest
 import gc
 import importlib
@@ -38,6 +39,8 @@ from sybil.parsers.abstract.lexers import LexerCollection
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, FencedCodeBlockLexer
 from sybil.parsers.myst.lexers import DirectiveInPercentCommentLexer, DirectiveLexer
 
+import sqlite_container
+from sqlite_container import Database, DatabaseConfig, PoolConfig
 from sqlite_container.database import live
 
 ROOT = Path(__file__).parents[2]
@@ -260,3 +263,42 @@ def test_the_first_example_is_an_app(folder: Path) -> None:
     (folder / "pasted.py").write_text(first_example())
     serve(["-m", "flask", "--app", "pasted", "run", "--debug"], folder)
     serve(["-m", "flask", "--app", "pasted", "run"], folder)
+
+
+def table_of(page: str) -> set[str]:
+    """The first column of every table of a page, as far as it is code."""
+    return set(re.findall(r"^\| `([^`|]+)` \|", (ROOT / "docs" / page).read_text(), re.M))
+
+
+def test_every_setting_is_described() -> None:
+    """The table of settings has all of them, and no other."""
+    settings = {field.name for field in dataclasses.fields(DatabaseConfig)} - {"pool"}
+    settings |= {f"pool.{field.name}" for field in dataclasses.fields(PoolConfig)}
+    described = {name for name in table_of("container.md") if not name.startswith(".")}
+    assert described == settings
+
+
+def test_every_statistic_is_described(tmp_path: Path) -> None:
+    """The table of statistics has all of them."""
+    database = Database("any")
+    database.open(tmp_path / "any.db")
+    try:
+        assert set(database.stats()) <= table_of("pool.md")
+    finally:
+        database.close()
+
+
+def test_every_error_and_name_is_described() -> None:
+    """The table of errors has every error, and the reference every exported name."""
+    errors = {
+        name
+        for name in sqlite_container.__all__
+        if isinstance(kind := getattr(sqlite_container, name), type) and issubclass(kind, Exception)
+    }
+    assert table_of("errors.md") == errors
+    named = set(re.findall(r"^(?:## |```\{eval-rst\}\n|\.\. auto\w+:: )`?([\w.]+)`?", api(), re.M))
+    assert {f"sqlite_container.{name}" for name in sqlite_container.__all__} <= named
+
+
+def api() -> str:
+    return (ROOT / "docs" / "api.md").read_text()

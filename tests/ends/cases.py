@@ -27,7 +27,7 @@ from ends.runner import (
     wait_until,
 )
 
-GUNICORN = "{python} -m gunicorn -b 127.0.0.1:{port} -w 3 --graceful-timeout 3 -p {folder}/pid"
+GUNICORN = "{scripts}/gunicorn -b 127.0.0.1:{port} -w 3 --graceful-timeout 3 -p {folder}/pid"
 UWSGI = "{scripts}/uwsgi --http-socket 127.0.0.1:{port} --wsgi-file ends/ends_app.py --callable app"
 FLASK = "{python} -m flask --app ends.ends_app run --port {port}"
 

@@ -78,9 +78,11 @@ def outcomes(
 
 
 def _missing(case: Case) -> str:
-    module = {"script": "", "app.run(debug=True)": "flask"}.get(case.server, case.server.split()[0])
-    if module == "uwsgi":
-        there = shutil.which("uwsgi", path=str(Path(sys.executable).parent)) is not None
+    module = {"script": "", "app.run(debug=True)": "flask"}.get(
+        case.server, case.server.split()[0]
+    )
+    if module in ("uwsgi", "gunicorn"):
+        there = shutil.which(module, path=str(Path(sys.executable).parent)) is not None
     else:
         there = not module or find_spec(module) is not None
     return "" if there else f"{module} is not installed here; the group 'servers' has it"

@@ -1,0 +1,62 @@
+"""Beginning a transaction while other processes may be writing, too."""
+
+from __future__ import annotations
+
+import sqlite3
+from random import uniform
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+_SLEPT = 0.0009
+"""Seconds after which a BEGIN has probably waited: SQLite's first pause is a millisecond."""
+_RIVALRY = 5.0
+"""Seconds for which another process that was met is expected to go on writing."""
+
+
+def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+    """Execute without asking whose connection it is: for those who look after connections."""
+    cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
+    cursor.row_factory = None
+    return cursor.execute(sql, parameters)
+
+
+def begin(connection: Connection, sql: str) -> None:
+    """Begin a transaction; the turn is held, so that only other processes stand in the way."""
+    turn, began = connection.home.turn, monotonic()
+    if turn.rivals > began:
+        _compete(connection, sql, began + connection.home.busy_timeout)
+    else:
+        raw(connection, sql)
+    now = monotonic()
+    if now - began > _SLEPT:
+        turn.rivals = now + _RIVALRY
+
+
+def _compete(connection: Connection, sql: str, deadline: float) -> None:
+    """Try again and again until the deadline.
+
+    SQLite's own waiting is a table of ever longer pauses, which leaves some behind for long.
+    Here each pause is short and random. Its waiting is off meanwhile, and set back after it.
+    """
+    altered = connection.watch.altered
+    raw(connection, "PRAGMA busy_timeout = 0")
+    try:
+        while not _begins(connection, sql, deadline):
+            sleep(uniform(0.0001, 0.001))
+    finally:
+        raw(connection, f"PRAGMA busy_timeout = {round(connection.home.busy_timeout * 1000)}")
+        connection.watch.altered = altered
+
+
+def _begins(connection: Connection, sql: str, deadline: float) -> bool:
+    try:
+        raw(connection, sql)
+    except sqlite3.OperationalError as error:
+        busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+        if not busy or monotonic() >= deadline or connection.revoked:
+            raise
+        return False
+    return True
