@@ -49,6 +49,7 @@ class Connection(sqlite3.Connection):
         self.read_only = False
         self.closed = False
         self.parked = False  # the handle was closed for a fork; the next use opens another one
+        self.foreign = False  # whether it was inherited from the process that forked this one
         self.revoked = ""  # why it refuses every use, if it does
         self._began_at: int | None = None  # total_changes when one statement began a transaction
         self._in_block = False  # whether the statement that runs is in a block's transaction
@@ -121,6 +122,7 @@ class Connection(sqlite3.Connection):
             " forked; only the parent may use it, ask for a connection of your own"
         )
         self.borrower = None
+        self.foreign = True
         keep_for_ever(self)
         for child in [child() for child in list(self._children)]:
             if child is not None:
@@ -355,6 +357,8 @@ class Connection(sqlite3.Connection):
         trace: TracebackType | None,
     ) -> Literal[False]:
         """Commit, or roll back if the block raised; an inner block ends its savepoint only."""
+        if kind is not None and self.foreign:
+            return False  # the block goes on in the parent
         if kind is None or not self.revoked:
             self._check()
         savepoint = self._blocks.pop() if self._blocks else ""

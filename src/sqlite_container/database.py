@@ -20,6 +20,8 @@ from .pool import Pool
 
 live: WeakSet[Database] = WeakSet()
 """Every database of the process that is open."""
+known: WeakSet[Database] = WeakSet()
+"""Every database of the process, open or not."""
 
 
 class Database:
@@ -32,6 +34,8 @@ class Database:
 
     def __init__(self, name: str = "database") -> None:
         self.name = name
+        known.add(self)
+        self._held_for_fork = False
         self._lock = threading.Lock()  # guards opening and closing, and with them the next three
         self._pool: Pool | None = None
         self._config: DatabaseConfig | None = None
@@ -169,18 +173,31 @@ class Database:
 
         return put_back
 
+    def hold(self, timeout: float) -> None:
+        """Before a fork: wait until nobody opens or closes it, and let nobody begin to."""
+        self._held_for_fork = self._lock.acquire(timeout=max(0.0, timeout))
+
     def park(self) -> bool:
         """Before a fork: close what can be closed. Tell whether there is nothing to wait for."""
         return self._pool is None or self._pool.park()
 
+    def runs_elsewhere(self) -> bool:
+        """Whether another thread is in the middle of a statement."""
+        out = self._pool.out() if self._pool is not None else []
+        me = threading.get_ident()
+        return any(each.running and borrower.thread.ident != me for each, borrower in out)
+
     def fork_is_over(self) -> None:
         """After a fork, in the parent."""
+        if self._held_for_fork:
+            self._held_for_fork = False
+            self._lock.release()
         if self._pool is not None:
             self._pool.fork_is_over()
 
     def forget(self) -> None:
         """After a fork, in the child: open anew when it is used next."""
-        self._lock = threading.Lock()
+        self._lock, self._held_for_fork = threading.Lock(), False
         if self._pool is not None and self._config is not None:
             self._pool.forget()
             self._inherited = self._config, self._folders

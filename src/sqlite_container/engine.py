@@ -27,6 +27,19 @@ _numbers = itertools.count(1)
 
 _inherited_open: set[object] = set()
 """Files that this process inherited in use, from the parent that forked it."""
+_distrusted = ""
+
+
+def distrust() -> None:
+    """In a forked child: use no database, because another thread was inside SQLite meanwhile.
+
+    SQLite's own locks, that of its memory among them, may be held for ever here.
+    """
+    global _distrusted
+    _distrusted = (
+        "another thread was in the middle of a statement when this process was forked, and may"
+        " have left SQLite locked here for ever. Start the process by 'spawn', or fork before"
+    )
 
 
 @dataclass(frozen=True)
@@ -220,6 +233,8 @@ class Engine:
 
     def _check_file(self) -> None:
         """Say in plain words what SQLite would call "unable to open database file"."""
+        if _distrusted:
+            self._refuse(_distrusted)
         file, folder = self.file, self.file and self.file.parent
         if file is None or folder is None:
             return

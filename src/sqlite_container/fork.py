@@ -12,29 +12,34 @@ import os
 import threading
 from time import monotonic, sleep
 
-from . import turn
-from .database import live
+from . import engine, turn
+from .database import known
 
 PATIENCE = 1.0
 """Seconds to wait, before a fork, for the transactions of other threads."""
 
 _one_at_a_time = threading.Lock()
+_amid_statement = False
 
 
 def _before() -> None:
+    global _amid_statement
     _one_at_a_time.acquire()
     deadline = monotonic() + PATIENCE
+    for database in list(known):
+        database.hold(deadline - monotonic())
     while not _park_all() and monotonic() < deadline:
         sleep(0.001)
+    _amid_statement = any(database.runs_elsewhere() for database in list(known))
 
 
 def _park_all() -> bool:
-    parked = [database.park() for database in list(live)]  # every one of them, so a list
+    parked = [database.park() for database in list(known)]  # every one of them, so a list
     return all(parked)
 
 
 def _in_parent() -> None:
-    for database in list(live):
+    for database in list(known):
         database.fork_is_over()
     _one_at_a_time.release()
 
@@ -43,7 +48,9 @@ def _in_child() -> None:
     global _one_at_a_time
     _one_at_a_time = threading.Lock()
     turn.forget()
-    for database in list(live):
+    if _amid_statement:
+        engine.distrust()
+    for database in list(known):
         database.forget()
 
 

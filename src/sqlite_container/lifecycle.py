@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import atexit
 import inspect
+import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -47,13 +49,12 @@ def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -
     """
     if not _containers:
         atexit.unregister(_shut_down_all)
-        atexit.register(_shut_down_all)
+        for _ in range(2):  # a signal at its first line would end one of them, not both
+            atexit.register(_shut_down_all)
     _containers[id(container)] = ref(container, _forget(id(container)))
     if signals:
         handle_signals()
 
-
-fork.prepare()
 
 _containers: dict[int, ref[Any]] = {}
 
@@ -64,6 +65,23 @@ def _forget(key: int) -> Callable[[object], None]:
             del _containers[key]
 
     return forget
+
+
+def _end_with_multiprocessing() -> None:
+    """In a forked child: multiprocessing ends its children without atexit, but has hooks too."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(_shut_down_all, _finalize_with)
+
+
+def _finalize_with(function: Callable[[], None]) -> None:
+    from multiprocessing.util import Finalize
+
+    Finalize(None, function, exitpriority=0)
+
+
+fork.prepare()
+os.register_at_fork(after_in_child=_end_with_multiprocessing)
 
 
 def _shut_down_all() -> None:

@@ -256,9 +256,9 @@ def test_one_of_several_processes_applies_the_schema(path: Path, schema: Path) -
     rows = "".join(f"INSERT INTO a VALUES ({i});\n" for i in range(200))
     schema.write_text(f"CREATE TABLE a (i);\n{rows}")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(4, mp_context=spawn) as processes:
-        futures = [processes.submit(_open_with_schema, str(path), str(schema)) for _ in range(8)]
-        assert [future.result(PATIENCE * 2) for future in futures] == [200] * 8
+    with ProcessPoolExecutor(3, mp_context=spawn) as processes:
+        futures = [processes.submit(_open_with_schema, str(path), str(schema)) for _ in range(6)]
+        assert [future.result(PATIENCE * 2) for future in futures] == [200] * 6
     assert files(path.parent) == {"notes.db", "schemas"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from dependency_injector import containers
 from flask import Flask
 
-from .. import lifecycle
+from .. import lifecycle, watcher
 from ..checks import check_settings, set_folders
 from ..engine import Folders
 from ..errors import ConfigurationError, Mistake
@@ -41,6 +41,7 @@ def init_app(app: Flask, container: containers.Container, *, signals: bool = Tru
     unavailable.answer(app)
     _check_at_first_request(app, container)
     lifecycle.shutdown_at_exit(container, signals=signals)
+    watcher.install()
 
 
 def _check_at_first_request(app: Flask, container: Any) -> None:
