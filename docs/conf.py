@@ -23,7 +23,10 @@ exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [
     # What docstrings and signatures mention of others; there is no inventory to look them up in.
-    ("py:.*", r"(os|sqlite3|dependency_injector|providers|containers|flask|collections|pathlib)\b.*"),
+    (
+        "py:.*",
+        r"(os|sqlite3|dependency_injector|providers|containers|flask|collections|pathlib)\b.*",
+    ),
     ("py:.*", r"(Exception|ExceptionGroup|object|type|str|int|float|bool|dict|list|tuple|None)"),
     ("py:.*", r".*\b(RuntimeError|ResourceWarning|Path|Row)"),
     # What has no name outside: nobody makes one of these.

@@ -20,7 +20,11 @@ def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlit
     """Execute without asking whose connection it is: for those who look after connections."""
     cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
     cursor.row_factory = None
-    return cursor.execute(sql, parameters)
+    try:
+        return cursor.execute(sql, parameters)
+    except BaseException:
+        cursor.close()  # the traceback keeps it, and it would keep the file open
+        raise
 
 
 def begin(connection: Connection, sql: str) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sqlite3
 from collections.abc import Iterable
 from time import monotonic
 
-from .connection import Connection
 from .pool import Pool
 
 GRACE = 0.05 if os.environ.get("WERKZEUG_RUN_MAIN") == "true" else 0.2
@@ -59,20 +56,13 @@ class Closing:
         Where nothing runs this does nothing, and where it does it ends by itself soon: the
         borrower sees an error, lets go, and the connection comes back.
         """
-        for connection, _ in self._pool.out():
-            running = connection.running
-            if running is None or now - running[1] >= GRACE or now >= self._deadline:
-                _interrupt(connection)
+        since = now if now >= self._deadline else now - GRACE
+        self._pool.interrupt(running_since=since)
 
     def _leave_the_rest(self) -> None:
         for connection, borrower in self._pool.out():
             if not connection.revoked:
                 self._pool.leave(connection, borrower, self._timeout)
-
-
-def _interrupt(connection: Connection) -> None:
-    with contextlib.suppress(sqlite3.ProgrammingError):  # its borrower closed it
-        connection.interrupt()
 
 
 def wait_for(closings: Iterable[Closing]) -> None:

@@ -112,7 +112,8 @@ class Connection(sqlite3.Connection):
             if self.running or self.in_transaction or any(child() for child in self._children):
                 self.parked = False
             else:
-                sqlite3.Connection.close(self)
+                with self.home.turn.closing:
+                    sqlite3.Connection.close(self)
         return self.closed or self.parked
 
     def inherited(self) -> None:
@@ -245,9 +246,9 @@ class Connection(sqlite3.Connection):
 
     def _after(self) -> None:
         """What comes after it: the turn is given up unless a transaction is open."""
-        self.running, self._began_at, self._in_block = None, None, False
         if self.home.turn.holder is self and not self._writes():
             self.home.turn.release(self)
+        self.running, self._began_at, self._in_block = None, None, False
 
     def _writes(self) -> bool:
         return self.in_transaction or self.has_open_blob()

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import path
@@ -75,7 +74,6 @@ class Engine:
         self.file = self.asked = None if config.in_memory else folders.data / config.path
         self._memory = _memory_uri() if config.in_memory else ""
         self._keeper: sqlite3.Connection | None = None
-        self._one_by_one = threading.Lock()  # one connection is closed at a time
         self.home = Home(
             name,
             Turn(),
@@ -147,7 +145,7 @@ class Engine:
         checkpoint fail, and the ``-wal`` file stay; a statement that runs to its end clears it.
         """
         if not connection.closed and not connection.parked:
-            with self._one_by_one:
+            with self.home.turn.closing:
                 with contextlib.suppress(sqlite3.Error):
                     raw(connection, "SELECT 1").fetchone()
                 connection.closed = True

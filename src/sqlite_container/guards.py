@@ -48,8 +48,10 @@ def _attribute(descriptor: Any) -> Any:
     """An attribute of sqlite3's that only the owner may set."""
 
     def set_(self: Connection, value: Any) -> None:
-        self._check()
-        descriptor.__set__(self, value)
-        self._after()
+        self._enter(f"{descriptor.__name__} = {value!r}")
+        try:
+            descriptor.__set__(self, value)
+        finally:
+            self._after()
 
     return property(descriptor.__get__, set_, doc=descriptor.__doc__)

@@ -372,6 +372,19 @@ class Pool:
             if self._ledger.size:
                 self._back.wait(timeout)
 
+    def interrupt(self, *, running_since: float) -> None:
+        """Interrupt what is out and runs since then; what only fetches is not told apart.
+
+        Under the lock: a connection that has come back, and is being closed, must not be
+        interrupted any more.
+        """
+        with self._lock:
+            for connection in self._ledger.out:
+                running = connection.running
+                if running is None or running[1] <= running_since:
+                    with contextlib.suppress(sqlite3.ProgrammingError):  # its borrower closed it
+                        connection.interrupt()
+
     def leave(self, connection: Connection, borrower: Borrower, timeout: float) -> None:
         """Leave a connection to its borrower, who may only give it back; report it."""
         record = self._record(connection, borrower)

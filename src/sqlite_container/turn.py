@@ -88,6 +88,7 @@ class Turn:
     def __init__(self) -> None:
         self.holder: Writer | None = None
         self.since = 0.0
+        self.closing = threading.Lock()  # one connection to the file is closed at a time
         self.rivals = 0.0  # until when other processes are expected to write as well
         self._queue: deque[_Waiter] = deque()
         self.thread = 0  # the thread that reigns: it holds the turn, or held it last

@@ -190,9 +190,11 @@ def answers(port: int, server: subprocess.Popen[bytes]) -> bool:
     """Wait for the start page."""
     deadline = time.monotonic() + 30
     while server.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
-                return int(answer.status) == 200
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer,
+        ):
+            return int(answer.status) == 200
         time.sleep(0.1)
     return False
 
@@ -240,7 +242,8 @@ def test_every_code_block_runs(path: Path, folder: Path) -> None:
 
 
 def first_example() -> str:
-    match = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    text = (ROOT / "README.md").read_text()
+    match = re.search(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert match is not None
     return match[1]
 
@@ -270,7 +273,7 @@ def test_the_first_example_is_an_app(folder: Path) -> None:
 
 def table_of(page: str) -> set[str]:
     """The first column of every table of a page, as far as it is code."""
-    return set(re.findall(r"^\| `([^`|]+)` \|", (ROOT / "docs" / page).read_text(), re.M))
+    return set(re.findall(r"^\| `([^`|]+)` \|", (ROOT / "docs" / page).read_text(), re.MULTILINE))
 
 
 def test_every_setting_is_described() -> None:
@@ -300,5 +303,5 @@ def test_every_error_and_name_is_described() -> None:
     }
     assert table_of("errors.md") == errors
     reference = (ROOT / "docs" / "api.md").read_text()
-    named = set(re.findall(r"^\.\. auto\w+:: sqlite_container\.(\w+)", reference, re.M))
+    named = set(re.findall(r"^\.\. auto\w+:: sqlite_container\.(\w+)", reference, re.MULTILINE))
     assert named - {"flask", "testing"} == set(sqlite_container.__all__)

@@ -78,9 +78,7 @@ def outcomes(
 
 
 def _missing(case: Case) -> str:
-    module = {"script": "", "app.run(debug=True)": "flask"}.get(
-        case.server, case.server.split()[0]
-    )
+    module = {"script": "", "app.run(debug=True)": "flask"}.get(case.server, case.server.split()[0])
     if module in ("uwsgi", "gunicorn"):
         there = shutil.which(module, path=str(Path(sys.executable).parent)) is not None
     else:
