@@ -4,7 +4,8 @@ The blocks of a page run in order, in an empty folder of their own:
 
 - ``python`` is executed; a block with a ``:caption:`` is first written to that file.
 - Any other language needs a caption: it is written to that file.
-- ``text`` directly after a block that ran is what that block printed; ``…`` stands for anything.
+- ``text`` directly after a block that ran is what that block printed; ``…`` stands for anything,
+  and a time such as ``0.2 s`` for any time.
 - ``console`` is run line by line: a server until it has answered, then it gets Ctrl-C.
 - Blocks in comments (``invisible-code-block``) run too, and no reader sees them.
 """
@@ -113,7 +114,8 @@ class Page:
         if found is None:
             return "no block that ran stands directly before this text"
         flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        if doctest.OutputChecker().check_output(expected.replace("…", "..."), found, flags):
+        pattern = re.sub(r"\b\d+\.\d+ s\b", "… s", expected).replace("…", "...")
+        if doctest.OutputChecker().check_output(pattern, found, flags):
             return None
         return f"the page says:\n{expected}\nit was:\n{found}"
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+from blog_auth import Auth
 from flask import Flask
 from flask.testing import FlaskClient
 
 from blog import create_app
 from blog.container import Container
-from blog_auth import Auth
 from sqlite_container import Database
 
 

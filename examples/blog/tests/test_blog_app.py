@@ -4,11 +4,11 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from blog_auth import Auth
 from flask import Flask
 from flask.testing import FlaskClient
 
 from blog import create_app
-from blog_auth import Auth
 from sqlite_container import Database, shutdown
 
 

@@ -1,9 +1,9 @@
 """Read, write, edit and delete posts."""
 
 import pytest
+from blog_auth import Auth
 from flask.testing import FlaskClient
 
-from blog_auth import Auth
 from sqlite_container import Database
 
 

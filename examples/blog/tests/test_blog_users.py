@@ -1,10 +1,10 @@
 """Register, log in, log out."""
 
 import pytest
+from blog_auth import LONG_ENOUGH, Auth
 from flask import session
 from flask.testing import FlaskClient
 
-from blog_auth import LONG_ENOUGH, Auth
 from sqlite_container import Database
 
 
