@@ -31,6 +31,8 @@ check: $(VENV)/.dev ## ruff, mypy and pyright
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+	$(RUN) -m mypy examples/notebook
+	$(RUN) -m mypy examples/blog
 	$(RUN) -m pyright --pythonpath $(RUN)
 
 format: $(VENV)/.dev ## let ruff put the code in order

@@ -27,7 +27,7 @@ TEXT = (
 def run(effort: Effort) -> Section:
     """Measure all imports."""
     cases = {name: partial(_once, code) for name, code in _CASES.items()}
-    found = interleave(3 if effort.quick else 15, cases)
+    found = interleave(3 if effort.quick else 9, cases)
     base = next(iter(found.values()))
     rows = [
         (name, round(median(times) * 1e3, 1), round(ratio(times, base), 2))

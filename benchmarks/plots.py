@@ -25,7 +25,6 @@ def _figure(width: float, height: float, count: int = 1) -> tuple[Any, list[Any]
 def _save(figure: Any, path: Path) -> None:
     from matplotlib import pyplot as plt
 
-    figure.tight_layout()
     figure.savefig(path, metadata={"Date": None, "Creator": None})
     plt.close(figure)
     lines = path.read_text().splitlines()
@@ -42,6 +41,7 @@ def bars(values: Mapping[str, float], label: str, path: Path) -> None:
     axes.set_xlabel(label)
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
     _save(figure, path)
 
 
@@ -51,7 +51,7 @@ def lines(
     path: Path,
 ) -> None:
     """Panels side by side, each with one line for each name; both axes logarithmic."""
-    figure, all_axes = _figure(3.6 * len(panels), 3.0, len(panels))
+    figure, all_axes = _figure(3.6 * len(panels), 3.3, len(panels))
     for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
         rest = iter(_LINES)
         for name, points in curves.items():
@@ -60,7 +60,9 @@ def lines(
             colour = OURS if ours else next(rest)
             axes.plot(*zip(*points, strict=True), style, color=colour, marker=".", label=name)
         _label(axes, title, labels, [x for x, _ in next(iter(curves.values()))])
-    all_axes[0].legend(fontsize=6, frameon=False)
+    handles, names = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="upper center", ncols=4, fontsize=7, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.9))
     _save(figure, path)
 
 

@@ -23,6 +23,7 @@ TEXT = (
     " them. Automatic checkpoints are on everywhere; in the library's queue they finish, and the"
     " `-wal` stays at 1,000 pages, where busy_timeout alone lets it grow as long as anybody writes."
 )
+FIGURES = (("p99 wait", "p99"), ("longest wait", "longest"))
 Found = dict[tuple[str, int], dict[str, list[Tally]]]
 
 
@@ -73,10 +74,10 @@ def _goals(found: Found) -> list[Goal]:
 
 def _plot(found: Found) -> Plot:
     panels = {
-        f"p99 wait, {mode}": {
-            name: [(n, median(e.p99 for e in found[mode, n][name])) for n in THREADS]
+        f"{label}, {mode}": {
+            name: [(n, median(getattr(e, figure) for e in found[mode, n][name])) for n in THREADS]
             for name in PEERS
         }
-        for mode in MODES
+        for mode, (label, figure) in zip(MODES, FIGURES, strict=True)
     }
     return Plot("writers", "Waits by number of threads", partial(lines, panels, ("threads", "ms")))

@@ -339,7 +339,7 @@ class _Members(containers.DynamicContainer):
         return {} if owner is None else dict(owner.declared())
 
     @providers.setter
-    def providers(self, _: object) -> None:
+    def providers(self, _: object) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The base class sets an empty dictionary; there is nothing to keep."""
 
 

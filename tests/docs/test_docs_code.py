@@ -140,7 +140,7 @@ class Page:
         done = subprocess.run(
             [sys.executable, "-X", "dev", *words],
             cwd=self.folder,
-            env=environment(),
+            env=environment() | {"PYTEST_DEBUG_TEMPROOT": str(self.folder.parent)},
             capture_output=True,
             text=True,
             check=False,

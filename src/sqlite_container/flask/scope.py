@@ -57,8 +57,8 @@ def find_scope() -> AppScope:
             "there is no app context here; in a script or a thread use 'with"
             " database.connection() as db:', or 'with app.app_context():' around what needs it"
         )
-    held = context.g.__dict__
-    scope: AppScope | None = held.get(_KEY)
+    held: dict[str, AppScope] = context.g.__dict__
+    scope = held.get(_KEY)
     if scope is None:
         _check_extension(context.app)
         scope = held.setdefault(_KEY, AppScope(context))
