@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Literal
 from weakref import WeakSet, finalize
@@ -32,8 +33,12 @@ class Database:
     called from any thread.
     """
 
-    def __init__(self, name: str = "database") -> None:
+    def __init__(
+        self, name: str = "database", open_lazily: Callable[[], object] | None = None
+    ) -> None:
         self.name = name
+        self._open_lazily = open_lazily
+        self._shut = False
         known.add(self)
         self._held_for_fork = False
         self._lock = threading.Lock()  # guards opening and closing, and with them the next three
@@ -41,7 +46,6 @@ class Database:
         self._config: DatabaseConfig | None = None
         self._folders: Folders | None = None
         self._finalizer: finalize[[Pool], Database] | None = None
-        self._inherited: tuple[DatabaseConfig, Folders | None] | None = None
 
     def __repr__(self) -> str:
         pool = self._pool
@@ -73,7 +77,7 @@ class Database:
             self._config, self._folders, self._pool = config, folders, pool
             self._finalizer = finalize(self, _abandon, pool)
             self._finalizer.atexit = False
-            self._inherited = None
+            self._shut = False
             live.add(self)
 
     def close(self, timeout: float | None = None) -> None:
@@ -101,6 +105,7 @@ class Database:
         """The last step of :meth:`close`."""
         with self._lock:
             self._pool = None
+            self._shut = True
             live.discard(self)
             if self._finalizer is not None:
                 self._finalizer.detach()
@@ -156,18 +161,20 @@ class Database:
         Raises :class:`RuntimeError` where a connection is out, and would stay so.
         """
         with self._lock:
-            kept = self._pool, self._config, self._folders, self._finalizer
+            kept = self._pool, self._config, self._folders, self._finalizer, self._shut
+            lazily = self._open_lazily
             pool = self._pool
             if pool is not None and (holders := pool.holders()):
                 out = "; ".join(map(str, holders))
                 raise RuntimeError(f"database {self.name!r} has connections that are out: {out}")
-            self._pool = None
+            self._reopen_when_used()
             live.discard(self)
 
         def put_back() -> None:
             self.close(0)
             with self._lock:
-                self._pool, self._config, self._folders, self._finalizer = kept
+                self._pool, self._config, self._folders, self._finalizer, self._shut = kept
+                self._open_lazily = lazily
                 if pool is not None:
                     live.add(self)
 
@@ -200,15 +207,19 @@ class Database:
         self._lock, self._held_for_fork = threading.Lock(), False
         if self._pool is not None and self._config is not None:
             self._pool.forget()
-            self._inherited = self._config, self._folders
-            self._pool = None
+            self._reopen_when_used()
             live.discard(self)
             if self._finalizer is not None:
                 self._finalizer.detach()
 
+    def _reopen_when_used(self) -> None:
+        if self._open_lazily is None and self._config is not None:
+            self._open_lazily = partial(self.open, self._config, self._folders)
+        self._pool, self._shut = None, False
+
     def _opened(self) -> Pool:
-        if self._pool is None and self._inherited is not None:
-            self.open(*self._inherited)
+        if self._pool is None and self._open_lazily is not None and not self._shut:
+            self._open_lazily()
         pool = self._pool
         if pool is None:
             before = "closed" if self._config else "not open yet"

@@ -17,7 +17,7 @@ from . import configure, schema
 from .begin import raw
 from .config import DatabaseConfig
 from .connection import Connection
-from .errors import DatabaseOpenError
+from .errors import DatabaseBusy, DatabaseOpenError
 from .home import Home
 from .inherit import keep_for_ever
 from .turn import Turn, turn_for
@@ -283,6 +283,9 @@ class Engine:
         except DatabaseOpenError as error:
             raise type(error)(f"{self.place}: {error}") from error.__cause__
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                problem = f"{self.place}: somebody writes, and it cannot be opened meanwhile"
+                raise DatabaseBusy(problem) from error
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             problem = (
                 "the file is not an SQLite database"

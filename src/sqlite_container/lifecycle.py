@@ -40,7 +40,7 @@ def shutdown(container: containers.Container) -> None:
 
 
 def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -> None:
-    """Have :func:`shutdown` called for this container when the process signals.
+    """Have :func:`shutdown` called for this container when the process ends.
 
     That is at the end of the interpreter, newest container first, and also on SIGTERM and
     SIGHUP where their default action is in place (see :mod:`sqlite_container.signals`), unless

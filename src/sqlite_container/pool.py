@@ -292,6 +292,7 @@ class Pool:
                 return
             del self._ledger.out[connection]
             self._ledger.counters.returns_bad += 1
+            self._ledger.counters.connections_lost += 1
         with contextlib.suppress(sqlite3.Error):
             connection.take_back()
         self._discard(connection)

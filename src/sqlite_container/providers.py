@@ -37,7 +37,7 @@ class DatabaseProvider(providers.Resource[Database]):
         self.owner: SQLite | None = None
         self.folders: Folders | None = None
         self.refusal: str | None = None
-        self._database = Database()
+        self._database = Database(open_lazily=self._open)
 
     def __deepcopy__(self, memo: Any = None) -> Any:
         if (known := memo.get(id(self))) is not None:
@@ -50,10 +50,11 @@ class DatabaseProvider(providers.Resource[Database]):
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Database:
         database = self._database
         if database.closed:
-            self._open(database)
+            self._open()
         return database
 
-    def _open(self, database: Database) -> None:
+    def _open(self) -> None:
+        database = self._database
         database.name = self.name
         if self.refusal is not None:
             raise DatabaseClosed(f"database {self.name!r} is not opened any more: {self.refusal}")

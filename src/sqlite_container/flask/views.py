@@ -100,10 +100,10 @@ def _mistakes(function: Any, known: _Known) -> Iterator[str]:
 def _not_injected(function: Any) -> Iterator[str]:
     for each in wiring.layers(function):
         for name, marker in _markers(each):
-            why = "there is no '@inject'"
-            if wiring.made_of(each):
-                why = "'@inject' stands above the route, which was given the function without it"
-            yield f"parameter {name!r} would receive {marker!r} itself, because {why}; {_CURE}"
+            yield (
+                f"parameter {name!r} would receive {marker!r} itself, because the function was"
+                f" registered without '@inject': it is missing, or stands above the route; {_CURE}"
+            )
 
 
 def _markers(function: Any) -> Iterator[tuple[str, Any]]:

@@ -167,11 +167,6 @@ def all_injected() -> list[PatchedCallable]:
     return list(_registry._callables.values())
 
 
-def made_of(function: Any) -> bool:
-    """Whether ``@inject`` was used on this function, but made another one of it."""
-    return any(patched.original is function for patched in all_injected())
-
-
 def layers(function: Any) -> Iterator[Any]:
     """A function, and those that its decorators wrap."""
     while function is not None:
