@@ -1,7 +1,8 @@
 """SQLite databases as singleton resources of a dependency-injector container, for Flask."""
 
+from typing import TYPE_CHECKING, Any
+
 from .borrower import Holder
-from .config import DatabaseConfig, FunctionConfig, PoolConfig
 from .connection import Connection
 from .cursor import Cursor
 from .database import Database
@@ -28,6 +29,9 @@ from .errors import (
 )
 from .lifecycle import shutdown, shutdown_at_exit
 from .providers import SQLite, SQLiteDict
+
+if TYPE_CHECKING:
+    from .config import DatabaseConfig, FunctionConfig, PoolConfig
 
 __all__ = [
     "ConfigurationError",
@@ -61,3 +65,12 @@ __all__ = [
     "shutdown",
     "shutdown_at_exit",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the classes of the settings when they are asked for: see ``config``."""
+    if name in ("DatabaseConfig", "FunctionConfig", "PoolConfig"):
+        from . import config
+
+        return getattr(config, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,11 @@
-"""What a database's settings may say, and every mistake in them."""
+"""What a database's settings may say, and every mistake in them.
+
+Imported when the first settings are read: pydantic would double the time of the import.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import re
 import sqlite3
@@ -15,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from pydantic.dataclasses import dataclass
 
 from .errors import ConfigurationError, Mistake
+from .words import did_you_mean
 
 _STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
@@ -219,11 +222,3 @@ def _nearest(steps: Sequence[int | str]) -> str:
     if len(steps) == 1:
         owner = DatabaseConfig
     return did_you_mean(str(steps[-1]), [field.name for field in dataclasses.fields(owner)])
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """``; did you mean 'x'?`` for the nearest known word, or a list of them all."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; known are: {', '.join(sorted(known))}" if known else ""

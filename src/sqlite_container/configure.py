@@ -5,13 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from time import monotonic, sleep
+from typing import TYPE_CHECKING
 from weakref import ref
 
 from .begin import raw
-from .config import DatabaseConfig, did_you_mean
 from .connection import Connection
 from .cursor import TimedCursor
 from .errors import DatabaseOpenError
+from .words import did_you_mean
+
+if TYPE_CHECKING:
+    from .config import DatabaseConfig
 
 _Value = str | bool | int | float
 

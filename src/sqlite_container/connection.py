@@ -50,6 +50,7 @@ class Connection(sqlite3.Connection):
         self.closed = False
         self.parked = False  # the handle was closed for a fork; the next use opens another one
         self.foreign = False  # whether it was inherited from the process that forked this one
+        self.touched = True  # an attribute of sqlite3's may be another than configured
         self.revoked = ""  # why it refuses every use, if it does
         self._began_at: int | None = None  # total_changes when one statement began a transaction
         self._in_block = False  # whether the statement that runs is in a block's transaction
@@ -432,12 +433,11 @@ class Connection(sqlite3.Connection):
 
     def restore(self) -> None:
         """Set back what can be set back cheaply; ``watch`` knows of the rest."""
-        if ROW_FACTORY.__get__(self) is not self.home.row_factory:
+        if self.touched:
             ROW_FACTORY.__set__(self, self.home.row_factory)
-        if TEXT_FACTORY.__get__(self) is not str:
             TEXT_FACTORY.__set__(self, str)
-        if ISOLATION_LEVEL.__get__(self) != "IMMEDIATE":
             ISOLATION_LEVEL.__set__(self, "IMMEDIATE")
+            self.touched = False
         if self._autocommit is not None:
             self.watch.altered = "autocommit"
         if len(vars(self)) != self._attributes:

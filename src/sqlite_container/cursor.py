@@ -22,16 +22,15 @@ class Cursor(sqlite3.Cursor):
     cost half of the row again.
     """
 
+    if TYPE_CHECKING:
+        connection: Connection
+
     def __init__(self, connection: sqlite3.Connection, /) -> None:
         super().__init__(connection)
-        self._owned.adopt(self)
-
-    @property
-    def _owned(self) -> Connection:
-        return self.connection  # type: ignore[return-value]
+        self.connection.adopt(self)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        connection = self._owned
+        connection = self.connection
         connection._before(sql)
         try:
             return super().execute(sql, parameters)
@@ -41,7 +40,7 @@ class Cursor(sqlite3.Cursor):
             connection._after()
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Self:
-        connection = self._owned
+        connection = self.connection
         connection._before(sql)
         try:
             return super().executemany(sql, parameters)
@@ -51,7 +50,7 @@ class Cursor(sqlite3.Cursor):
             connection._after()
 
     def executescript(self, script: str, /) -> Self:
-        connection = self._owned
+        connection = self.connection
         connection._before_script(script)
         try:
             super().executescript(script)
@@ -86,7 +85,7 @@ class TimedCursor(Cursor):
         return rows
 
     def _timed(self, fetch: Any, *args: Any) -> Any:
-        connection = self._owned
+        connection = self.connection
         connection._enter(self._sql)
         try:
             return fetch(*args)

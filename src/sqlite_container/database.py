@@ -7,17 +7,19 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakSet, finalize
 
 from .begin import raw
 from .borrower import Borrower, Holder
 from .closing import Closing, wait_for
-from .config import DatabaseConfig, parse
 from .connection import Connection
 from .engine import Engine, Folders
 from .errors import DatabaseClosed
 from .pool import Pool
+
+if TYPE_CHECKING:
+    from .config import DatabaseConfig
 
 live: WeakSet[Database] = WeakSet()
 """Every database of the process that is open."""
@@ -70,6 +72,8 @@ class Database:
         with self._lock:
             if self._pool is not None:
                 return
+            from .config import parse
+
             config = parse(settings, self.name)
             folders = folders or Folders.current()
             pool = Pool(Engine(self.name, config, folders))

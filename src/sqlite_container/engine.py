@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import path
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from . import configure, schema
 from .begin import raw
-from .config import DatabaseConfig
 from .connection import Connection
 from .errors import DatabaseBusy, DatabaseOpenError
 from .home import Home
 from .inherit import keep_for_ever
 from .turn import Turn, turn_for
+
+if TYPE_CHECKING:
+    from .config import DatabaseConfig
 
 _numbers = itertools.count(1)
 

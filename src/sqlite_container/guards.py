@@ -49,6 +49,7 @@ def _attribute(descriptor: Any) -> Any:
 
     def set_(self: Connection, value: Any) -> None:
         self._enter(f"{descriptor.__name__} = {value!r}")
+        self.touched = True
         try:
             descriptor.__set__(self, value)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import inspect
 import os
@@ -136,6 +135,8 @@ def _one_by_one(
 def _shut_down(resource: Any) -> None:
     result = resource.shutdown()
     if inspect.isawaitable(result):
+        import asyncio
+
         asyncio.run(_awaited(result))
 
 

@@ -235,11 +235,8 @@ class Pool:
                 ledger.out.pop(connection, None)
                 self._free(connection, now)
             ledger.counters.returns_bad += not healthy
-            expired = ledger.expire(now - self._config.max_idle)
         if not keep:
             self._discard(connection)
-        for each in expired:
-            self.engine.close(each)
         if now >= self._next_look:
             self.look_after()
 
@@ -275,8 +272,13 @@ class Pool:
         return sorted((self._record(*each) for each in self.out()), key=lambda each: -each.seconds)
 
     def look_after(self) -> None:
-        """Take back what nobody is left to give back; report what is out for too long."""
-        self._next_look = monotonic() + _LOOK
+        """Close what is idle for too long, report what is out for too long, reclaim the rest."""
+        now = monotonic()
+        self._next_look = now + min(_LOOK, self._config.max_idle)
+        with self._lock:
+            expired = self._ledger.expire(now - self._config.max_idle)
+        for each in expired:
+            self.engine.close(each)
         for connection, borrower in self.out():
             if borrower.gone():
                 self._reclaim(connection, borrower)

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from os import PathLike
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from dependency_injector import containers, errors, providers
 
 from . import report
-from .config import DatabaseConfig, did_you_mean, parse
 from .connection import Connection
 from .database import Database
 from .engine import Folders
@@ -23,8 +22,14 @@ from .errors import (
     UnknownDatabase,
 )
 from .scope import current_scope
+from .words import did_you_mean
 
-Settings = providers.Provider[Any] | Mapping[str, Any] | str | PathLike[str] | DatabaseConfig | None
+if TYPE_CHECKING:
+    from .config import DatabaseConfig
+
+Settings: TypeAlias = (
+    "providers.Provider[Any] | Mapping[str, Any] | str | PathLike[str] | DatabaseConfig | None"
+)
 """A configuration option, a mapping, a path, or a :class:`DatabaseConfig`."""
 
 
@@ -97,6 +102,8 @@ class DatabaseProvider(providers.Resource[Database]):
 
     def config(self) -> DatabaseConfig:
         """The checked settings. Raises :class:`ConfigurationError`; opens nothing."""
+        from .config import parse
+
         return parse(_value(self.args[0], self.place), self.place)
 
     @property

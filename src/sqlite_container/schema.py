@@ -7,13 +7,16 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import configure
 from .begin import raw
-from .config import DatabaseConfig
 from .connection import Connection
 from .errors import ConfigurationError, Mistake, SchemaError
 from .statements import first_word, split
+
+if TYPE_CHECKING:
+    from .config import DatabaseConfig
 
 
 @dataclass(frozen=True)

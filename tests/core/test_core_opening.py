@@ -374,6 +374,7 @@ def test_check_finds_a_file_that_was_destroyed(open_database: Open, path: Path) 
 NOBODY = """
     import os, sys
     from pathlib import Path
+    import sqlite_container.config  # not to be found any more as nobody
     from sqlite_container import Database, DatabaseOpenError
 
     folder, name, mode = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
