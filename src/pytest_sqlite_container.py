@@ -7,7 +7,6 @@ the library, which is imported only when one of the fixtures is used.
 from __future__ import annotations
 
 import contextlib
-import gc
 import sqlite3
 import sys
 import traceback
@@ -23,31 +22,38 @@ __all__ = ["check_databases", "isolated_databases", "temporary_databases"]
 
 
 @pytest.fixture
-def temporary_databases(
-    request: pytest.FixtureRequest, check_databases: None
-) -> Iterator[Container]:
+def temporary_databases(request: pytest.FixtureRequest) -> Iterator[Container]:
     """Fresh temporary databases for one test, in place of those of the project's container.
 
     The project has a fixture ``app`` (with ``init_app`` called) or ``container``. Gives the
-    container.
+    container. Fails the test for what ``check_databases`` looks for.
     """
     from sqlite_container import testing
 
     container = _container(request)
-    with testing.temporary_databases(container):
+    with testing.temporary_databases(container), _checked():
         yield container
 
 
 @pytest.fixture
-def isolated_databases(
-    request: pytest.FixtureRequest, check_databases: None
-) -> Iterator[Container]:
+def isolated_databases(request: pytest.FixtureRequest) -> Iterator[Container]:
     """Copies of the databases for one test; what it writes is gone afterwards."""
     from sqlite_container import testing
 
     container = _container(request)
-    with testing.isolated(container):
+    with testing.isolated(container), _checked():
         yield container
+
+
+@pytest.fixture
+def check_databases() -> Iterator[None]:
+    """Fail a test that leaves something open, and say where it was opened.
+
+    That is: a connection that was not given back, an app context that was not popped, a
+    connection of ``sqlite3`` that was not closed.
+    """
+    with _checked():
+        yield
 
 
 def _container(request: pytest.FixtureRequest) -> Any:
@@ -58,18 +64,12 @@ def _container(request: pytest.FixtureRequest) -> Any:
     pytest.fail("temporary databases need a fixture 'app' or 'container' of the project", False)
 
 
-@pytest.fixture
-def check_databases() -> Iterator[None]:
-    """Fail a test that leaves something open, and say where it was opened.
-
-    That is: a connection that was not given back, an app context that was not popped, a
-    connection of ``sqlite3`` that was not closed.
-    """
-    _watch_connections()
-    before = {id(each) for each in _open_connections()}
+@contextlib.contextmanager
+def _checked() -> Iterator[None]:
     context = _current_context()
-    yield
-    left = [*_holders(), *_contexts(context), *_unclosed(before)]
+    with _watched() as opened:
+        yield
+        left = [*_holders(), *_contexts(context), *_unclosed(opened)]
     if left:
         pytest.fail("the test left open:\n" + "\n".join(left), pytrace=False)
 
@@ -95,20 +95,14 @@ def _contexts(before: object) -> list[str]:
     return [] if now is None or now is before else [f"an app context that was pushed: {now!r}"]
 
 
-def _unclosed(before: set[int]) -> list[str]:
+def _unclosed(opened: list[tuple[sqlite3.Connection, str]]) -> list[str]:
     from sqlite_container import Connection
 
-    gc.collect()
     return [
-        f"an SQLite connection that was not closed: {_opened.get(id(each), 'opened elsewhere')}"
-        for each in _open_connections()
-        if id(each) not in before and not isinstance(each, Connection)
+        f"an SQLite connection that was not closed: {line}"
+        for connection, line in opened
+        if not isinstance(connection, Connection) and _is_open(connection)
     ]
-
-
-def _open_connections() -> list[sqlite3.Connection]:
-    connections = [each for each in gc.get_objects() if isinstance(each, sqlite3.Connection)]
-    return [each for each in connections if _is_open(each)]
 
 
 def _is_open(connection: sqlite3.Connection) -> bool:
@@ -119,19 +113,26 @@ def _is_open(connection: sqlite3.Connection) -> bool:
     return True
 
 
-_opened: dict[int, str] = {}
-_watching = False
+_watches: list[list[tuple[sqlite3.Connection, str]]] = []
+_hooked = False
 
 
-def _watch_connections() -> None:
-    """Remember where each connection is opened. An audit hook cannot be taken away again."""
-    global _watching
-    if not _watching:
-        _watching = True
+@contextlib.contextmanager
+def _watched() -> Iterator[list[tuple[sqlite3.Connection, str]]]:
+    """The connections that are opened within, and where. An audit hook stays for ever."""
+    global _hooked
+    if not _hooked:
+        _hooked = True
         sys.addaudithook(_note)
+    opened: list[tuple[sqlite3.Connection, str]] = []
+    _watches.append(opened)
+    try:
+        yield opened
+    finally:
+        _watches.remove(opened)
 
 
 def _note(event: str, args: tuple[Any, ...]) -> None:
-    if event == "sqlite3.connect/handle":
+    if event == "sqlite3.connect/handle" and _watches:
         line = traceback.extract_stack(limit=2)[0]
-        _opened[id(args[0])] = f"{line.filename}:{line.lineno} in {line.name}"
+        _watches[-1].append((args[0], f"{line.filename}:{line.lineno} in {line.name}"))

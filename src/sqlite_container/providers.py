@@ -33,7 +33,34 @@ Settings: TypeAlias = (
 """A configuration option, a mapping, a path, or a :class:`DatabaseConfig`."""
 
 
-class DatabaseProvider(providers.Resource[Database]):
+class _Overridable:
+    """What a provider that was overridden does when that ends: close what the other opened.
+
+    A connection of it that is still out refuses further use and is reported.
+    """
+
+    def reset_last_overriding(self) -> None:
+        provider: Any = super()
+        ended = provider.last_overriding
+        provider.reset_last_overriding()
+        _close_overriding(ended)
+
+    def reset_override(self) -> None:
+        provider: Any = super()
+        ended = provider.overridden
+        provider.reset_override()
+        for each in ended:
+            _close_overriding(each)
+
+
+def _close_overriding(ended: Any) -> None:
+    if isinstance(ended, DatabaseProvider | ConnectionProvider) and not list(ended.overrides):
+        database = ended.database if isinstance(ended, ConnectionProvider) else ended
+        if database is not None:
+            database.close(timeout=0)
+
+
+class DatabaseProvider(_Overridable, providers.Resource[Database]):
     """One :class:`Database`, the same object for ever; open while the resource is initialised."""
 
     def __init__(self, settings: Settings = None) -> None:
@@ -123,7 +150,7 @@ class DatabaseProvider(providers.Resource[Database]):
         self._database.close(timeout)
 
 
-class ConnectionProvider(providers.Provider[Connection]):
+class ConnectionProvider(_Overridable, providers.Provider[Connection]):
     """The connection of the current app context to one database, the same for all who ask."""
 
     def __init__(
@@ -229,8 +256,31 @@ class SQLiteDict(providers.Container[Any]):
                 return name
         raise errors.Error(f"{provider} is not in {self.path}")
 
+    def override(self, provider: Any) -> Any:
+        """Override every database whose name another ``SQLiteDict`` has, and the names."""
+        if not isinstance(provider, SQLiteDict):
+            raise errors.Error(f"{self.path} can be overridden only by another SQLiteDict")
+        for name in provider.names():
+            self._member(name).override(provider[name])
+        return providers.Provider.override(self, provider)
+
+    def reset_last_overriding(self) -> None:
+        """End the last override. Raises dependency-injector's ``Error`` if there is none."""
+        ended = self.last_overriding
+        providers.Provider.reset_last_overriding(self)
+        for name in cast(SQLiteDict, ended).names():
+            self._member(name).reset_last_overriding()
+
+    def reset_override(self) -> None:
+        """End every override."""
+        while self.overridden:
+            self.reset_last_overriding()
+
     def names(self) -> list[str]:
         """The names that the configuration has now. Raises :class:`ConfigurationError`."""
+        overriding = self.last_overriding
+        if isinstance(overriding, SQLiteDict):
+            return overriding.names()
         return list(self._mapping())
 
     def __getitem__(self, name: str) -> SQLite:

@@ -27,6 +27,9 @@ from .schema import apply
 
 __all__ = ["isolated", "temporary_databases"]
 
+_PATIENCE = 0.5
+"""Seconds to wait, at the end of a block, for connections that are still out."""
+
 
 @contextlib.contextmanager
 def temporary_databases(
@@ -37,7 +40,8 @@ def temporary_databases(
 ) -> Iterator[None]:
     """Within it, every database of ``container`` is a fresh temporary one.
 
-    It has the same schema and the same settings, and with ``keep_data`` a copy of the data.
+    It has the same schema and the same settings, and with ``keep_data`` a copy of the data;
+    one that is only read (``mode: ro``) has that always, since nobody could fill it.
     ``only`` names the databases that are meant, such as ``notes``, ``tenants`` or
     ``tenants.acme``. Whoever opens one of their files in this process gets the temporary one,
     another container too. A database that is not used is not made.
@@ -92,6 +96,8 @@ class _Sandbox:
         """The file that ``engine`` is to open."""
         if engine.file is None or engine.asked is None:
             return engine.file
+        if engine.config.mode != "rwc" and not engine.file.exists():
+            return engine.file  # as without the block, that is an error
         original = os.path.realpath(engine.asked)
         if original not in self._originals:
             self._look_again()
@@ -107,7 +113,8 @@ class _Sandbox:
         return [each for each in list(live) if each.engine and self._is_ours(each.engine.file)]
 
     def _make(self, engine: Engine) -> Path:
-        template = _template(engine, keep_data=self._keep_data)
+        keep_data = self._keep_data or engine.config.read_only
+        template = _template(engine, keep_data=keep_data)
         file = self.folder / f"{next(self._numbers)}-{template.name}"
         shutil.copyfile(template, file)
         return file
@@ -131,7 +138,7 @@ class _Sandbox:
 
 def _close_all(sandbox: _Sandbox) -> None:
     for database in sandbox.opened():
-        database.close()
+        database.close(_PATIENCE)
 
 
 def _file_of(database: Database) -> str | None:

@@ -87,6 +87,7 @@ def test_a_note_whose_line_in_the_trail_fails_is_there_all_the_same(
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://elsewhere.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
     ],
 )
 def test_a_form_from_another_site_is_refused(client: FlaskClient, headers: dict[str, str]) -> None:

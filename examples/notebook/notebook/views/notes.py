@@ -125,11 +125,12 @@ def csv_lines(notes: Notes) -> Iterator[str]:
     line = StringIO()
     writer = csv.writer(line)
     writer.writerow(("id", "title", "body", "author", "created", "edited"))
+    yield line.getvalue()
     for note in notes.everything():
-        writer.writerow(note)
-        yield line.getvalue()
         line.seek(0)
         line.truncate()
+        writer.writerow(note)
+        yield line.getvalue()
 
 
 bp.add_url_rule("/new", view_func=Write.as_view("write"))
