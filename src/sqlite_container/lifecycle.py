@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -50,6 +51,8 @@ def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -
         atexit.unregister(_shut_down_all)
         for _ in range(2):  # a signal at its first line would end one of them, not both
             atexit.register(_shut_down_all)
+        if _is_multiprocessing_child():
+            _finalize_with(_shut_down_all)
     _containers[id(container)] = ref(container, _forget(id(container)))
     if signals:
         handle_signals()
@@ -73,6 +76,12 @@ def _end_with_multiprocessing() -> None:
         util.register_after_fork(_shut_down_all, _finalize_with)
 
 
+def _is_multiprocessing_child() -> bool:
+    """Before Python 3.13 such a process, a worker of granian's for one, ends without atexit."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
 def _finalize_with(function: Callable[[], None]) -> None:
     from multiprocessing.util import Finalize
 
@@ -84,6 +93,8 @@ os.register_at_fork(after_in_child=_end_with_multiprocessing)
 
 
 def _shut_down_all() -> None:
+    with suppress(SystemExit, KeyboardInterrupt):  # of a signal that came a moment before
+        ignore_signals()
     ignore_signals()
     while _containers:
         _, reference = _containers.popitem()

@@ -64,6 +64,8 @@ def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
 
 def apply(connection: Connection, schema: Schema) -> None:
     """Apply it if the database is empty, in one transaction; another process may be faster."""
+    if raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        return  # without waiting for those who write
     raw(connection, "BEGIN IMMEDIATE")
     try:
         if not raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:

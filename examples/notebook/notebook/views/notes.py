@@ -125,8 +125,9 @@ def csv_lines(notes: Notes) -> Iterator[str]:
     line = StringIO()
     writer = csv.writer(line)
     writer.writerow(("id", "title", "body", "author", "created", "edited"))
+    everything = notes.everything()
     yield line.getvalue()
-    for note in notes.everything():
+    for note in everything:
         line.seek(0)
         line.truncate()
         writer.writerow(note)
