@@ -23,7 +23,7 @@ class Cursor(sqlite3.Cursor):
     """
 
     if TYPE_CHECKING:
-        connection: Connection
+        connection: Connection  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __init__(self, connection: sqlite3.Connection, /) -> None:
         super().__init__(connection)
