@@ -28,7 +28,8 @@ from .errors import (
     WiringError,
 )
 from .lifecycle import shutdown, shutdown_at_exit
-from .providers import SQLite, SQLiteDict
+from .providers import SQLite
+from .sqlite_dict import SQLiteDict
 
 if TYPE_CHECKING:
     from .config import DatabaseConfig, FunctionConfig, PoolConfig

@@ -8,7 +8,8 @@ from typing import Any
 from . import schema
 from .engine import Folders
 from .errors import ConfigurationError, Mistake
-from .providers import DatabaseProvider, SQLiteDict
+from .providers import DatabaseProvider
+from .sqlite_dict import SQLiteDict
 
 
 def set_folders(container: Any, folders: Folders) -> None:

@@ -1,28 +1,23 @@
-"""How a container speaks of databases: ``SQLite`` for one, ``SQLiteDict`` for many."""
+"""How a container speaks of a database: ``SQLite``, and the three providers in it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
-from dependency_injector import containers, errors, providers
+from dependency_injector import containers, providers
 
 from . import report
 from .connection import Connection
 from .database import Database
 from .engine import Folders
 from .errors import (
-    ConfigurationError,
     DatabaseClosed,
     DatabaseOpenError,
-    Mistake,
-    UnknownDatabase,
 )
+from .places import copied, path_of, place_of, value_of
 from .scope import current_scope
-from .words import did_you_mean
 
 if TYPE_CHECKING:
     from .config import DatabaseConfig
@@ -74,10 +69,10 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
     def __deepcopy__(self, memo: Any = None) -> Any:
         if (known := memo.get(id(self))) is not None:
             return known
-        copied = cast(Self, super().__deepcopy__(memo))
-        copied.owner = _copied(self.owner, memo)
-        copied.disable_async_mode()
-        return copied
+        twin = cast(Self, super().__deepcopy__(memo))
+        twin.owner = copied(self.owner, memo)
+        twin.disable_async_mode()
+        return twin
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Database:
         database = self._database
@@ -131,12 +126,12 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
         """The checked settings. Raises :class:`ConfigurationError`; opens nothing."""
         from .config import parse
 
-        return parse(_value(self.args[0], self.place), self.place)
+        return parse(value_of(self.args[0], self.place), self.place)
 
     @property
     def place(self) -> str:
         """Where its settings stand in the configuration, such as ``databases.notes``."""
-        return _place(self.args[0]) or self.name
+        return place_of(self.args[0]) or self.name
 
     def shutdown(self) -> None:
         """Close it. A failure is logged, so that the container goes on with the next."""
@@ -164,11 +159,11 @@ class ConnectionProvider(_Overridable, providers.Provider[Connection]):
     def __deepcopy__(self, memo: Any = None) -> Any:
         if (known := memo.get(id(self))) is not None:
             return known
-        copied = type(self)(read_only=self.read_only)
-        memo[id(self)] = copied
-        copied.database = providers.deepcopy(self.database, memo)
-        self._copy_overridings(copied, memo)
-        return copied
+        twin = type(self)(read_only=self.read_only)
+        memo[id(self)] = twin
+        twin.database = providers.deepcopy(self.database, memo)
+        self._copy_overridings(twin, memo)
+        return twin
 
     @property
     def related(self) -> Iterator[providers.Provider[Any]]:
@@ -212,164 +207,7 @@ class SQLite(providers.Container[Any]):
     @property
     def path(self) -> str:
         """Where it stands in its container: ``notes``, ``core.notes`` or ``tenants.acme``."""
-        return _path_of(self)
-
-
-class SQLiteDict(providers.Container[Any]):
-    """SQLite databases whose names only the configuration knows.
-
-    ``settings`` gives a mapping from names to settings as :class:`SQLite` takes them. In a
-    ``path``, ``{name}`` stands for the database's name.
-    """
-
-    def __init__(self, settings: Settings = None) -> None:
-        inner = _Members(self)
-        super().__init__(None, container=inner)  # type: ignore[arg-type]
-        self.disable_async_mode()
-        self.folders: Folders | None = None
-        self._settings = settings
-        self._members: dict[str, SQLite] = {}
-        self._declared = self._members
-
-    def __deepcopy__(self, memo: Any = None) -> Any:
-        if (known := memo.get(id(self))) is not None:
-            return known
-        copied = type(self)(None)
-        memo[id(self)] = copied
-        copied._settings = _copied(self._settings, memo)
-        copied._declared = self._declared
-        copied._members.update(providers.deepcopy(self._members, memo))
-        for member in copied._members.values():
-            member.assign_parent(copied)
-        self._copy_parent(copied, memo)
-        self._copy_overridings(copied, memo)
-        return copied
-
-    def declared(self) -> Iterator[tuple[str, SQLite]]:
-        """The members that the container's class knows, each as this container's own."""
-        return ((name, self._member(name)) for name in list(self._declared))
-
-    def resolve_provider_name(self, provider: providers.Provider[Any]) -> str:
-        """The name of a member."""
-        for name, member in list(self._members.items()):
-            if member is provider:
-                return name
-        raise errors.Error(f"{provider} is not in {self.path}")
-
-    def override(self, provider: Any) -> Any:
-        """Override every database whose name another ``SQLiteDict`` has, and the names."""
-        if not isinstance(provider, SQLiteDict):
-            raise errors.Error(f"{self.path} can be overridden only by another SQLiteDict")
-        for name in provider.names():
-            self._member(name).override(provider[name])
-        return providers.Provider.override(self, provider)
-
-    def reset_last_overriding(self) -> None:
-        """End the last override. Raises dependency-injector's ``Error`` if there is none."""
-        ended = self.last_overriding
-        providers.Provider.reset_last_overriding(self)
-        for name in cast(SQLiteDict, ended).names():
-            self._member(name).reset_last_overriding()
-
-    def reset_override(self) -> None:
-        """End every override."""
-        while self.overridden:
-            self.reset_last_overriding()
-
-    def names(self) -> list[str]:
-        """The names that the configuration has now. Raises :class:`ConfigurationError`."""
-        overriding = self.last_overriding
-        if isinstance(overriding, SQLiteDict):
-            return overriding.names()
-        return list(self._mapping())
-
-    def __getitem__(self, name: str) -> SQLite:
-        """The database of that name.
-
-        Raises :class:`UnknownDatabase` if the configuration is there and does not have it.
-        """
-        if name not in self._members and self.configured:
-            known = self.names()
-            if name not in known:
-                raise UnknownDatabase(
-                    f"{self.path}: there is no database {name!r}{did_you_mean(name, known)}"
-                )
-        return self._member(name)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names())
-
-    def __bool__(self) -> bool:
-        return True  # as every provider; the configuration may not be there yet
-
-    def __len__(self) -> int:
-        return len(self.names())
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        try:
-            return self[name]
-        except UnknownDatabase as error:
-            raise AttributeError(str(error)) from None
-
-    @property
-    def path(self) -> str:
-        """Where it stands in its container."""
-        return _path_of(self)
-
-    @property
-    def place(self) -> str:
-        """Where its settings stand in the configuration."""
-        return _place(self._settings) or self.path
-
-    @property
-    def configured(self) -> bool:
-        """Whether its settings can be read already: views are wired before they are."""
-        try:
-            return _value(self._settings, self.place) is not None
-        except ConfigurationError:
-            return False
-
-    @property
-    def related(self) -> Iterator[providers.Provider[Any]]:
-        """One provider for each configured name; what is wrong with them is told elsewhere."""
-        with suppress(ConfigurationError):
-            for name in self.names() if self.configured else ():
-                self._member(name)
-        yield from list(self._members.values())
-        if providers.is_provider(self._settings):
-            yield cast("providers.Provider[Any]", self._settings)
-
-    def member_settings(self, name: str) -> object:
-        """The settings of one database, ``{name}`` replaced. Raises :class:`ConfigurationError`."""
-        known = self._mapping()
-        if name not in known:
-            problem = f"nothing is set here{did_you_mean(name, list(known))}"
-            raise ConfigurationError([Mistake(f"{self.place}.{name}", problem)])
-        return _named(known[name], name)
-
-    def _member(self, name: str) -> SQLite:
-        if name not in self._members:
-            member = SQLite(_Lookup(self, name))
-            member.assign_parent(self)
-            member.database.folders = self.folders
-            self._members.setdefault(name, member)  # one of two threads is first
-        return self._members[name]
-
-    def _mapping(self) -> Mapping[str, Any]:
-        place = self.place
-        settings = _value(self._settings, place)
-        if not isinstance(settings, Mapping):
-            problem = f"expected a mapping from names to settings, found {settings!r}"
-            raise ConfigurationError([Mistake(place, problem)])
-        mistakes = [Mistake(f"{place}.{name}", _BAD_NAME) for name in settings if not _good(name)]
-        if mistakes:
-            raise ConfigurationError(mistakes)
-        return settings
+        return path_of(self)
 
 
 def reaches_database(provider: providers.Provider[Any]) -> bool:
@@ -379,112 +217,8 @@ def reaches_database(provider: providers.Provider[Any]) -> bool:
     )
 
 
-class _Members(containers.DynamicContainer):
-    """The inner container of a ``SQLiteDict``, as far as wiring looks into it.
-
-    Wiring pairs the providers of a container with those of its class, by name, and fails where
-    a name is missing on either side: so both show the names that the class knows.
-    """
-
-    def __init__(self, owner: SQLiteDict | None = None) -> None:
-        super().__init__()
-        self.assign_parent(owner)
-
-    @property
-    def providers(self) -> dict[str, providers.Provider[Any]]:
-        """One provider for each name that was used on the class."""
-        owner = cast("SQLiteDict | None", self.parent)
-        return {} if owner is None else dict(owner.declared())
-
-    @providers.setter
-    def providers(self, _: object) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The base class sets an empty dictionary; there is nothing to keep."""
-
-
-class _Lookup(providers.Provider[Any]):
-    """The settings of one member of a ``SQLiteDict``."""
-
-    def __init__(self, owner: SQLiteDict | None = None, name: str = "") -> None:
-        super().__init__()
-        self.disable_async_mode()
-        self.owner = owner
-        self.name = name
-
-    def __deepcopy__(self, memo: Any = None) -> Any:
-        if (known := memo.get(id(self))) is not None:
-            return known
-        copied = type(self)(None, self.name)
-        memo[id(self)] = copied
-        copied.owner = providers.deepcopy(self.owner, memo)
-        return copied
-
-    @property
-    def place(self) -> str:
-        """Where the settings stand in the configuration."""
-        return f"{cast(SQLiteDict, self.owner).place}.{self.name}"
-
-    def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
-        return cast(SQLiteDict, self.owner).member_settings(self.name)
-
-
-_NAME = re.compile(r"\w[\w.@+-]*")
-_BAD_NAME = "a name starts with a letter or digit, and has letters, digits and any of _.@+- in it"
-
-
-def _good(name: object) -> bool:
-    """Whether a name can stand in a path without leaving its folder."""
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
-
-
-def _named(settings: object, name: str) -> object:
-    """The settings with ``{name}`` in their path replaced."""
-    if isinstance(settings, str):
-        return settings.replace("{name}", name)
-    if isinstance(settings, Mapping) and isinstance(settings.get("path"), str):
-        return {**settings, "path": settings["path"].replace("{name}", name)}
-    return settings
-
-
-def _place(settings: object) -> str | None:
-    """Where settings stand in the configuration, if that is where they come from."""
-    if isinstance(settings, providers.TypedConfigurationOption):
-        settings = settings.option
-    if isinstance(settings, providers.ConfigurationOption):
-        return str(settings.get_name().partition(".")[2])
-    return settings.place if isinstance(settings, _Lookup) else None
-
-
-def _value(settings: object, place: str) -> object:
-    if not providers.is_provider(settings):
-        return settings
-    try:
-        return cast("providers.Provider[Any]", settings)()
-    except errors.Error as error:
-        raise ConfigurationError([Mistake(place, f"nothing is set here ({error})")]) from error
-
-
-def _copied(settings: Any, memo: dict[int, Any]) -> Any:
-    return providers.deepcopy(settings, memo) if providers.is_provider(settings) else settings
-
-
 def _all_with(provider: Any) -> Iterator[DatabaseProvider]:
     """Every database of the container that a provider stands in."""
     while (parent := getattr(provider, "parent", None)) is not None:
         provider = parent
     yield from provider.traverse(types=[DatabaseProvider])
-
-
-def _path_of(provider: SQLite | SQLiteDict) -> str:
-    parent: Any = provider.parent
-    if parent is None:
-        return "database"
-    try:
-        name = str(parent.resolve_provider_name(provider))
-    except errors.Error:
-        return "database"
-    above = parent if isinstance(parent, SQLiteDict) else getattr(parent, "parent", None)
-    return f"{_path_of_any(above)}.{name}" if above is not None else name
-
-
-def _path_of_any(provider: Any) -> str:
-    return provider.path if isinstance(provider, SQLiteDict) else _path_of(provider)

@@ -18,7 +18,8 @@ from flask import Flask
 from flask.views import http_method_funcs
 
 from ..errors import WiringError
-from ..providers import SQLite, SQLiteDict, reaches_database
+from ..providers import SQLite, reaches_database
+from ..sqlite_dict import SQLiteDict
 from . import wiring
 
 _CURE = "put '@inject' directly above 'def', below the route"
