@@ -1,6 +1,7 @@
 """What a database's settings may say, and every mistake in them.
 
-Imported when the first settings are read: pydantic would double the time of the import.
+Imported when the first database is declared: with it comes pydantic, which takes as long to
+import as everything else here together.
 """
 
 from __future__ import annotations

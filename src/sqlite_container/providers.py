@@ -59,6 +59,8 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
     """One :class:`Database`, the same object for ever; open while the resource is initialised."""
 
     def __init__(self, settings: Settings = None) -> None:
+        from . import config  # noqa: F401  (now, not in a thread: a fork amid an import is fatal)
+
         super().__init__(Database, settings)
         self.disable_async_mode()
         self.owner: SQLite | None = None
