@@ -36,7 +36,9 @@ def _is_open(connection: sqlite3.Connection) -> bool:
 
 def _report_open_connections() -> bool:
     gc.collect()
-    connections = [item for item in gc.get_objects() if isinstance(item, sqlite3.Connection)]
+    # Not isinstance(), which asks a weak proxy of what it stands for, and that may be gone.
+    everything = gc.get_objects()
+    connections = [item for item in everything if issubclass(type(item), sqlite3.Connection)]
     left = sorted(_opened.get(id(each), repr(each)) for each in connections if _is_open(each))
     if left:
         print(f"\nFAILED: {len(left)} SQLite connection(s) still open after the last test:")

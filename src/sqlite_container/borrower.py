@@ -13,29 +13,33 @@ from typing import Any, Protocol
 from weakref import ref
 
 
-class Scope(Protocol):
-    """What lends connections to everything that runs in it, such as a Flask app context."""
+class About(Protocol):
+    """What a scope was opened for, such as a request; kept for reports, also when that ended."""
 
-    def describe(self) -> str | None:
-        """The request, in words; called when somebody asks who holds a connection."""
+    def describe(self) -> str:
+        """The request, in words."""
         ...
 
     def origin(self) -> Origin | None:
-        """The function that a framework called in this scope."""
+        """The function that a framework called."""
         ...
 
-    def forget(self) -> None:
-        """In a forked child: hold nothing any more."""
-        ...
+
+class Scope(Protocol):
+    """What lends connections to everything that runs in it, such as a Flask app context."""
 
     @property
-    def has_view(self) -> bool:
-        """Whether ``origin`` knows a function."""
+    def about(self) -> About | None:
+        """What it was opened for, if that is known."""
         ...
 
     @property
     def streaming(self) -> bool:
         """Whether only the response's body is left to be sent."""
+        ...
+
+    def forget(self) -> None:
+        """In a forked child: hold nothing any more."""
         ...
 
 
@@ -78,7 +82,17 @@ class Borrower:
     as long as the loan lasts.
     """
 
-    __slots__ = ("called_from", "current", "expected", "keeps", "scope", "since", "thread", "told")
+    __slots__ = (
+        "about",
+        "called_from",
+        "current",
+        "expected",
+        "keeps",
+        "scope",
+        "since",
+        "thread",
+        "told",
+    )
 
     def __init__(
         self,
@@ -92,7 +106,8 @@ class Borrower:
         self.current = current
         self.expected = expected
         self.thread = current_thread()
-        self.called_from = None if scope is not None and scope.has_view else caller()
+        self.about = None if scope is None else scope.about
+        self.called_from = caller() if self.about is None else None
         self.since = monotonic()
         self.told = False
 
@@ -108,8 +123,7 @@ class Borrower:
     @property
     def origin(self) -> Origin | None:
         """The line that asked for the connection, or the view that it was injected into."""
-        scope = self.scope and self.scope()
-        return self.called_from or (scope.origin() if scope else None)
+        return self.called_from if self.about is None else self.about.origin()
 
     def gone(self) -> bool:
         """Whether nobody is left who could give the connection back."""
@@ -144,13 +158,12 @@ class Holder:
 
 def holder(database: str, borrower: Borrower, *, read_only: bool, statement: str | None) -> Holder:
     """The record of a borrower as it stands now."""
-    scope = borrower.scope() if borrower.scope else None
     seconds = monotonic() - borrower.since
     origin = borrower.origin
     return Holder(
         database=database,
         thread=borrower.thread.name,
-        request=scope.describe() if scope else None,
+        request=None if borrower.about is None else borrower.about.describe(),
         since=datetime.fromtimestamp(time.time(), UTC) - timedelta(seconds=seconds),
         seconds=seconds,
         where=None if origin is None else "{}:{} in {}".format(*origin),

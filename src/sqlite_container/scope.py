@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .borrower import Borrower, Origin
+from .borrower import About, Borrower
 from .connection import Connection
 from .database import Database
 from .errors import OutsideAppContext
@@ -23,19 +23,11 @@ class Scope:
         self.connections: dict[Database, Connection] = {}
         self.readers: dict[Database, Connection] = {}
         self.streaming = False
-        self.has_view = False
+        self.about: About | None = None
         self._ended = False
         self._current = current
         self._expected = expected
         self._lock = threading.Lock()
-
-    def describe(self) -> str | None:
-        """What runs in this scope, in words."""
-        return None
-
-    def origin(self) -> Origin | None:
-        """The function that a framework called in this scope."""
-        return None
 
     def lend(self, database: Database, *, read_only: bool) -> Connection:
         """This scope's connection to ``database``. Raises what :meth:`Database.connection` does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 from weakref import ref
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
 from flask import globals as flask_globals
 from flask.globals import _cv_app
 from werkzeug.wsgi import ClosingIterator
@@ -28,23 +28,30 @@ class AppScope(Scope):
     def __init__(self, context: AppContext) -> None:
         super().__init__(_cv_app.get, ref(context))
         self.body: ref[Body] | None = None
-        self._request = _current_request.get(None)
-        self.has_view = self._request is not None
+        request = getattr(_current_request.get(None), "request", None)
+        self.about = None if request is None else _View(context.app, request)
 
-    def describe(self) -> str | None:
-        request = getattr(self._request, "request", None)
-        if request is None:
-            return "an app context without a request"
+
+class _View:
+    """The request that a connection was lent for. Keeps neither the app nor the context alive."""
+
+    __slots__ = ("_app", "_request")
+
+    def __init__(self, app: Flask, request: Request) -> None:
+        self._app = ref(app)
+        self._request = request
+
+    def describe(self) -> str:
+        request = self._request
         return f"{request.method} {request.path} ({request.endpoint})"
 
     def origin(self) -> Origin | None:
-        request = getattr(self._request, "request", None)
-        app = getattr(self._request, "app", None)
-        if app is None or request is None or request.endpoint not in app.view_functions:
+        app, endpoint = self._app(), self._request.endpoint
+        if app is None or endpoint not in app.view_functions:
             return None
-        view = app.view_functions[request.endpoint]
+        view = app.view_functions[endpoint]
         view_class = getattr(view, "view_class", None)
-        view = getattr(view_class, request.method.lower(), view)
+        view = getattr(view_class, self._request.method.lower(), view)
         code = getattr(list(wiring.layers(view))[-1], "__code__", None)
         return code and (code.co_filename, code.co_firstlineno, code.co_name)
 
