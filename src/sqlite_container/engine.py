@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from . import configure, schema
+from .alone import alone
 from .begin import raw
 from .connection import Connection
 from .errors import DatabaseBusy, DatabaseOpenError
@@ -142,12 +143,11 @@ class Engine:
     def close(self, connection: Connection) -> None:
         """Close a connection that nobody uses.
 
-        The last one to close removes the ``-wal`` file, if it is alone: of two that close at
-        the same time neither is. An earlier ``interrupt()`` leaves a flag that makes the last
-        checkpoint fail, and the ``-wal`` file stay; a statement that runs to its end clears it.
+        An earlier ``interrupt()`` leaves a flag that makes the last checkpoint fail, and the
+        ``-wal`` file stay; a statement that runs to its end clears it.
         """
         if not connection.closed and not connection.parked:
-            with self.home.turn.closing:
+            with self.home.turn.closing, alone(self.file):
                 with contextlib.suppress(sqlite3.Error):
                     raw(connection, "SELECT 1").fetchone()
                 connection.closed = True
@@ -299,7 +299,7 @@ class Engine:
     def _remove_wal(self, file: Path) -> None:
         """Remove the -wal file that reading has made: a read-only connection cannot."""
         if path.exists(f"{file}-wal") and os.access(file, os.W_OK):
-            with contextlib.suppress(sqlite3.Error):
+            with alone(file), contextlib.suppress(sqlite3.Error):
                 uri = _file_uri(file, "rw")
                 with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0)) as last:
                     last.execute("SELECT count(*) FROM sqlite_schema").fetchone()

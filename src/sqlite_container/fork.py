@@ -12,7 +12,7 @@ import os
 import threading
 from time import monotonic, sleep
 
-from . import engine, turn
+from . import alone, engine, turn
 from .database import known
 
 PATIENCE = 1.0
@@ -48,6 +48,7 @@ def _in_child() -> None:
     global _one_at_a_time
     _one_at_a_time = threading.Lock()
     turn.forget()
+    alone.forget()
     if _amid_statement:
         engine.distrust()
     for database in list(known):
