@@ -42,7 +42,7 @@ def alone(file: Path | None) -> Iterator[None]:
         yield
     finally:
         _locked.discard(folder)
-        os.close(folder)
+        _unlock(folder)
 
 
 def forget() -> None:
@@ -69,3 +69,9 @@ def _lock(folder: int) -> None:
             return
         else:
             return
+
+
+def _unlock(folder: int) -> None:
+    with suppress(OSError):  # it may never have been locked
+        fcntl.flock(folder, fcntl.LOCK_UN)  # gevent's close() comes later, or not at all
+    os.close(folder)
