@@ -37,6 +37,8 @@ class Connection(sqlite3.Connection):
     borrower: Borrower | None = None
     running: tuple[str, float] | None = None
     """The statement that runs now, and since when; None between statements."""
+    fetching = False
+    """Whether it runs only to give its next rows, as far as that is known."""
     read_only = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,6 +48,7 @@ class Connection(sqlite3.Connection):
         self.borrower = None
         self.thread = 0
         self.running = None
+        self.fetching = False
         self.read_only = False
         self.closed = False
         self.parked = False  # the handle was closed for a fork; the next use opens another one

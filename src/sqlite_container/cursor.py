@@ -18,7 +18,7 @@ class Cursor(sqlite3.Cursor):
     """A ``sqlite3.Cursor`` whose statements go through its connection's owner and turn.
 
     The connection's own ``execute()`` and its kin open a cursor and call it, so these three
-    methods see every statement. Fetching is left to sqlite3: a Python call for each row would
+    methods see every statement. Iteration is left to sqlite3: a Python call for each row would
     cost half of the row again.
     """
 
@@ -60,6 +60,23 @@ class Cursor(sqlite3.Cursor):
             connection._after()
         return self
 
+    def fetchone(self) -> Any:
+        return self._fetch(super().fetchone)
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        rows: list[Any] = self._fetch(super().fetchmany, self.arraysize if size is None else size)
+        return rows
+
+    def fetchall(self) -> list[Any]:
+        rows: list[Any] = self._fetch(super().fetchall)
+        return rows
+
+    def _fetch(self, fetch: Any, *args: Any) -> Any:
+        try:
+            return fetch(*args)
+        except sqlite3.Error as error:
+            self.connection._fail(error, "fetching rows")
+
 
 class TimedCursor(Cursor):
     """A cursor that is also watched while it fetches, for ``statement_timeout``."""
@@ -71,27 +88,18 @@ class TimedCursor(Cursor):
         return super().execute(sql, parameters)
 
     def __next__(self) -> Any:
-        return self._timed(super().__next__)
+        return self._fetch(super().__next__)
 
-    def fetchone(self) -> Any:
-        return self._timed(super().fetchone)
-
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        rows: list[Any] = self._timed(super().fetchmany, self.arraysize if size is None else size)
-        return rows
-
-    def fetchall(self) -> list[Any]:
-        rows: list[Any] = self._timed(super().fetchall)
-        return rows
-
-    def _timed(self, fetch: Any, *args: Any) -> Any:
+    def _fetch(self, fetch: Any, *args: Any) -> Any:
         connection = self.connection
         connection._enter(self._sql)
+        connection.fetching = True
         try:
             return fetch(*args)
         except BaseException as error:
             connection._fail(error, self._sql)
         finally:
+            connection.fetching = False
             connection._after()
 
 

@@ -16,6 +16,7 @@ from .closing import Closing, wait_for
 from .connection import Connection
 from .engine import Engine, Folders
 from .errors import DatabaseClosed
+from .explain import cut_short
 from .pool import Pool
 
 if TYPE_CHECKING:
@@ -298,6 +299,8 @@ class Loan:
         try:
             if self._transaction:
                 connection.__exit__(kind, error, trace)
+            if (interrupted := cut_short(error, [connection])) is not None:
+                raise interrupted from error
         finally:
             self._database.give_back(connection, borrower)
         return False

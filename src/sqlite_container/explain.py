@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from threading import current_thread, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from .borrower import shorten
 from .errors import (
     DatabaseBusy,
     ReadOnlyConnection,
+    SQLiteContainerError,
     StatementInterrupted,
     StatementTimeout,
     TransactionLost,
@@ -39,7 +41,7 @@ def explain(
 def _better(
     connection: Connection, error: sqlite3.Error, sql: str, began: float
 ) -> sqlite3.Error | None:
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+    match _code(error):
         case sqlite3.SQLITE_BUSY if error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT:
             return _snapshot(connection, sql)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -54,6 +56,23 @@ def _better(
             )
         case sqlite3.SQLITE_ERROR if str(error).startswith("unsafe use of"):
             return type(error)(f"{error}; {TRUST}")
+    return None
+
+
+def cut_short(error: object, connections: Iterable[Connection]) -> StatementInterrupted | None:
+    """What an error means that a plain ``for row in cursor`` raised, if closing was the cause.
+
+    Fetching one row after the other is left to sqlite3, which only says "interrupted". So its
+    error is put into words where it passes next.
+    """
+    if isinstance(error, SQLiteContainerError) or _code(error) != sqlite3.SQLITE_INTERRUPT:
+        return None
+    for connection in connections:
+        if connection.home.closing:
+            return StatementInterrupted(
+                f"database {connection.home.name!r}: a query was interrupted while its rows were"
+                " fetched, because the database is closing"
+            )
     return None
 
 
@@ -114,6 +133,12 @@ def _interrupted(connection: Connection, sql: str, began: float) -> sqlite3.Erro
             f"{_statement(connection, sql)} ran longer than statement_timeout, {limit:g} s"
         )
     return None
+
+
+def _code(error: object) -> int:
+    """SQLite's primary result code."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _statement(connection: Connection, sql: str) -> str:

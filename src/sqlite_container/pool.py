@@ -376,7 +376,7 @@ class Pool:
                 self._back.wait(timeout)
 
     def interrupt(self, *, running_since: float) -> None:
-        """Interrupt what is out and runs since then; what only fetches is not told apart.
+        """Interrupt what is out and runs since then, or may be fetching.
 
         Under the lock: a connection that has come back, and is being closed, must not be
         interrupted any more.
@@ -384,7 +384,7 @@ class Pool:
         with self._lock:
             for connection in self._ledger.out:
                 running = connection.running
-                if running is None or running[1] <= running_since:
+                if running is None or connection.fetching or running[1] <= running_since:
                     with contextlib.suppress(sqlite3.ProgrammingError):  # its borrower closed it
                         connection.interrupt()
 

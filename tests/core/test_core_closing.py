@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from sqlite_container import (
     StatementInterrupted,
     UncommittedWarning,
 )
+
+Fetch = Callable[[sqlite3.Cursor, threading.Event], None]
 
 
 def in_sqlite(database: Database) -> bool:
@@ -100,20 +103,53 @@ def test_a_slow_write_is_interrupted_and_rolled_back(database: Database, path: P
     left.close()
 
 
-def test_who_fetches_row_by_row_is_interrupted(database: Database, path: Path) -> None:
-    """A long iteration ends as well, with an OperationalError."""
-    rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+def iterate(rows: sqlite3.Cursor, fetching: threading.Event) -> None:
+    """Row by row, as most people do."""
+    for _ in rows:
+        fetching.set()
+
+
+def fetch_one_by_one(rows: sqlite3.Cursor, fetching: threading.Event) -> None:
+    """Row by row, by hand."""
+    while rows.fetchone():
+        fetching.set()
+
+
+def fetch_many(rows: sqlite3.Cursor, fetching: threading.Event) -> None:
+    """In portions."""
+    while rows.fetchmany(100):
+        fetching.set()
+
+
+def fetch_all(rows: sqlite3.Cursor, fetching: threading.Event) -> None:
+    """At once."""
+    fetching.set()
+    rows.fetchall()
+
+
+@pytest.mark.parametrize("fetch", [iterate, fetch_one_by_one, fetch_many, fetch_all])
+@pytest.mark.parametrize("statement_timeout", [None, PATIENCE])
+def test_who_fetches_is_interrupted(
+    open_database: Open, path: Path, fetch: Fetch, statement_timeout: float | None
+) -> None:
+    """Fetching ends as well, in whichever way it is done, and the error says why."""
+    database = open_database(statement_timeout=statement_timeout)
+    rows = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000000)"
+        " SELECT i FROM n WHERE i % 100000 = 1"
+    )
     fetching = threading.Event()
 
-    def iterate() -> None:
+    def read() -> None:
         with database.reader() as db:
-            for _ in db.execute(rows):
-                fetching.set()
+            fetch(db.execute(rows), fetching)
 
-    future = in_thread(iterate)
+    future = in_thread(read)
     assert fetching.wait(PATIENCE)
     database.close(timeout=PATIENCE)
-    assert isinstance(future.exception(PATIENCE), sqlite3.OperationalError)
+    error = future.exception(PATIENCE)
+    assert isinstance(error, StatementInterrupted)
+    assert "notes" in str(error)
     assert files(path.parent) == {"notes.db", "schemas"}
 
 

@@ -12,11 +12,14 @@ from werkzeug.wsgi import ClosingIterator
 
 from ..borrower import Origin
 from ..errors import OutsideAppContext
+from ..explain import cut_short
 from ..scope import Scope, install
 from . import wiring
 
 if TYPE_CHECKING:
     from flask.ctx import AppContext
+
+    from ..connection import Connection
 
 _KEY = "_sqlite_container_scope"
 _current_request = getattr(flask_globals, "_cv_request", _cv_app)  # one context since Flask 3.2
@@ -70,6 +73,12 @@ def find_scope() -> AppScope:
         _check_extension(context.app)
         scope = held.setdefault(_KEY, AppScope(context))
     return scope
+
+
+def held() -> list[Connection]:
+    """The connections that are out to the current app context."""
+    scope: AppScope | None = _cv_app.get().g.__dict__.get(_KEY)
+    return [] if scope is None else scope.held
 
 
 def _check_extension(app: Flask) -> None:
@@ -140,8 +149,11 @@ class Body:
     def __next__(self) -> Any:
         try:
             return next(self._parts)
-        except BaseException:  # the end among them
+        except BaseException as error:  # the end among them
+            interrupted = cut_short(error, self._scope.held)
             self._scope.body_sent()
+            if interrupted is not None:
+                raise interrupted from error
             raise
 
     def close(self) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from sqlite3 import OperationalError
 from typing import Any
 
 from flask import Flask, current_app
 from werkzeug.exceptions import ServiceUnavailable
 
 from ..errors import UNAVAILABLE
+from ..explain import cut_short
+from . import scope
 
 RETRY_AFTER = 1
 """Seconds after which a client may try again."""
@@ -23,6 +26,18 @@ def answer(app: Flask) -> None:
     handlers = app.error_handler_spec[None][None]
     for error in UNAVAILABLE:
         handlers.setdefault(error, _unavailable)
+    handlers.setdefault(OperationalError, _unavailable_if_cut_short)
+
+
+def _unavailable_if_cut_short(error: OperationalError) -> Any:
+    """sqlite3's own error, for a query that was interrupted while its rows were fetched."""
+    interrupted = cut_short(error, scope.held())
+    if interrupted is not None:
+        return current_app.handle_user_exception(interrupted)
+    own = _own_handler(error)
+    if own is None:
+        raise error
+    return current_app.ensure_sync(own)(error)
 
 
 def _unavailable(error: Exception) -> Any:
@@ -36,6 +51,9 @@ def _unavailable(error: Exception) -> Any:
 def _own_handler(error: Exception) -> Callable[..., Any] | None:
     handlers = current_app.error_handler_spec[None][None]
     for each in type(error).__mro__:
-        if (found := handlers.get(each)) not in (None, _unavailable):
+        if (found := handlers.get(each)) not in (None, *_OURS):
             return found
     return None
+
+
+_OURS = (_unavailable, _unavailable_if_cut_short)
