@@ -369,7 +369,8 @@ class Case:
         return [line for line in lines if not (self.allowed and re.search(self.allowed, line))]
 
 
-CUT_SHORT = "StatementTimeout"
+CUT_SHORT = r"StatementTimeout|OperationalError: interrupted"
+"""The time-out, and its cause."""
 LEAK = r"LeakWarning|did not come back within"
 
 

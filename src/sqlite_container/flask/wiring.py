@@ -38,7 +38,11 @@ class AppProvider(providers.Provider[Any]):
         self._fallback = fallback
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return self.target()(*args, **kwargs)
+        try:  # the same as target(), where the answer is known already: for every request
+            found = _cv_app.get().app.extensions[EXTENSION].__dict__[_RESOLVED][self]
+        except LookupError:
+            found = None
+        return self.target()() if found is None else found()
 
     def target(self) -> providers.Provider[Any]:
         """The provider to ask at this moment."""
