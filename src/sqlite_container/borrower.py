@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from threading import current_thread, get_ident
 from time import monotonic
 from typing import Any, Protocol
@@ -56,7 +57,7 @@ def caller() -> Origin | None:
     None where a framework called: then the connection was injected, and the view is known.
     """
     frame = sys._getframe(1)
-    while (package := _package(frame)) in _OURS:
+    while (package := _package(frame.f_globals.get("__name__", ""))) in _OURS:
         if frame.f_back is None:
             return None
         frame = frame.f_back
@@ -65,9 +66,9 @@ def caller() -> Origin | None:
     return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
 
 
-def _package(frame: Any) -> str:
-    name: str = frame.f_globals.get("__name__", "")
-    return name.partition(".")[0]
+@lru_cache
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _nothing(*_: object) -> None:

@@ -85,15 +85,18 @@ class Connection(sqlite3.Connection):
         uncommitted = False
         try:
             if not self.closed and not self.parked:
-                self._finish_children()
+                if self._children:
+                    self._finish_children()
                 uncommitted = self.in_transaction
                 if uncommitted:
                     sqlite3.Connection.rollback(self)
                 self.restore()
             return uncommitted
         finally:
-            self._blocks.clear()
-            self.home.turn.release(self)
+            if self._blocks:
+                self._blocks.clear()
+            if self.home.turn.holder is self:
+                self.home.turn.release(self)
 
     @property
     def usable(self) -> bool:
@@ -140,7 +143,8 @@ class Connection(sqlite3.Connection):
 
     def _enter(self, sql: str) -> None:
         """Begin to use the handle; ``_after`` ends it."""
-        self._check()
+        if self.thread != get_ident() or self._current(None) is not self._expected():
+            self._admit()
         self.running = (sql, monotonic())
         if self._blocks:
             self._in_block = self.in_transaction
@@ -179,32 +183,36 @@ class Connection(sqlite3.Connection):
     def cursor(self, factory: Any = None) -> Any:  # of the factory's class, if one is given
         self._check()
         base = self._cursor_class
-        factory = base if factory is None else owned(factory, base)
-        try:
-            made = super().cursor(factory)
-        except sqlite3.ProgrammingError:
-            if not self.parked:
-                raise
+        return self._new_cursor(base if factory is None else owned(factory, base))
+
+    def _new_cursor(self, factory: Any) -> Any:
+        while self.parked:
+            self._check()
             self.home.reopen(self)
-            made = super().cursor(factory)
-        if not isinstance(made, Cursor):
-            self.adopt(made)
-        return made
+        try:
+            cursor = super().cursor(factory)
+        except sqlite3.ProgrammingError:
+            if self.parked:  # a moment ago
+                return self._new_cursor(factory)
+            raise
+        if not isinstance(cursor, Cursor):
+            self.adopt(cursor)
+        return cursor
 
     def adopt(self, child: Any) -> None:
         """Remember a cursor or a blob, to be finished when the connection goes back."""
         self._children.add(ref(child, self._children.discard))
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        cursor: Cursor = self.cursor()
+        cursor: Cursor = self._new_cursor(self._cursor_class)
         return cursor.execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
-        cursor: Cursor = self.cursor()
+        cursor: Cursor = self._new_cursor(self._cursor_class)
         return cursor.executemany(sql, parameters)
 
     def executescript(self, script: str, /) -> sqlite3.Cursor:
-        cursor: Cursor = self.cursor()
+        cursor: Cursor = self._new_cursor(self._cursor_class)
         return cursor.executescript(script)
 
     def blobopen(

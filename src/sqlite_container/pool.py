@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
+from math import inf
 from threading import get_ident
 from time import monotonic
 
@@ -57,6 +58,10 @@ class Pool:
         home = engine.home
         home.give_back, home.reopen, home.look_after = self.give_back, self.reopen, self.look_after
         self._config = engine.config.pool
+        self._reads_only = engine.config.read_only
+        threshold = self._config.leak_threshold
+        self._leak_threshold = inf if threshold is None else threshold
+        self._max_lifetime = self._config.max_lifetime
         self._ledger: Ledger[Connection, _Waiter] = Ledger(self._config.max_size)
         self._lock = threading.Lock()
         self._back = threading.Condition(self._lock)
@@ -82,12 +87,14 @@ class Pool:
         Raises :class:`PoolTimeout`, :class:`TooManyRequests`, :class:`DatabaseClosed`, and
         what opening a connection raises.
         """
+        read_only = read_only or self._reads_only
         ledger = self._ledger
+        waiter = None
         with self._lock:
-            self._wait_for_fork()
-            self._refuse_if_closing()
+            if self._forking or self._closing:
+                self._wait_for_fork()
+                self._refuse_if_closing()
             ledger.counters.requests_num += 1
-            waiter = None
             connection = None if ledger.waiters else ledger.take(read_only=read_only)
             if connection is not None:
                 ledger.out[connection] = borrower
@@ -95,7 +102,10 @@ class Pool:
                 waiter = self._enqueue()
         if waiter is not None:
             connection = self._wait(waiter, borrower)
-        return self._hand_over(connection, borrower, read_only=read_only)
+        if connection is None or connection.read_only is not read_only:
+            return self._prepare(connection, borrower, read_only=read_only)
+        connection.lend(borrower)
+        return connection
 
     def _enqueue(self) -> _Waiter:
         counters, limit = self._ledger.counters, self._config.max_waiting
@@ -148,10 +158,10 @@ class Pool:
             else:
                 self._free(waiter.connection, monotonic())
 
-    def _hand_over(
+    def _prepare(
         self, connection: Connection | None, borrower: Borrower, *, read_only: bool
     ) -> Connection:
-        read_only = read_only or self.engine.config.read_only
+        """Open what is None, or convert what is of the other kind; then lend it."""
         try:
             if connection is None:
                 connection = self._open_one(borrower, read_only=read_only)
@@ -208,7 +218,8 @@ class Pool:
         if connection.borrower is not borrower:
             return
         now = monotonic()
-        record = self._overdue(connection, borrower, now)
+        overdue = now - borrower.since >= self._leak_threshold
+        record = self._overdue(connection, borrower, now) if overdue else None
         uncommitted = healthy = False
         try:
             uncommitted = connection.take_back()
@@ -228,13 +239,16 @@ class Pool:
         """Lend it to the next, keep it, or close it."""
         ledger = self._ledger
         with self._lock:
-            ledger.counters.usage_ms += (now - borrower.since) * 1000
-            keep = healthy and not self._closing
-            keep = keep and now - connection.born <= self._config.max_lifetime
+            counters = ledger.counters
+            counters.usage_ms += (now - borrower.since) * 1000
+            keep = healthy and not self._closing and now - connection.born <= self._max_lifetime
             if keep:
                 ledger.out.pop(connection, None)
-                self._free(connection, now)
-            ledger.counters.returns_bad += not healthy
+                waiter = ledger.free(connection, now)
+                if waiter is not None:
+                    waiter.grant(connection)
+            if not healthy:
+                counters.returns_bad += 1
         if not keep:
             self._discard(connection)
         if now >= self._next_look:
@@ -301,8 +315,7 @@ class Pool:
         self._report_leak(borrower, record, "was never given back, and its borrower is gone")
 
     def _overdue(self, connection: Connection, borrower: Borrower, now: float) -> Holder | None:
-        limit = self._config.leak_threshold
-        if limit is None or now - borrower.since < limit or borrower.told:
+        if now - borrower.since < self._leak_threshold or borrower.told:
             return None
         borrower.told = True
         return self._record(connection, borrower)
