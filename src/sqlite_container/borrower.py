@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from threading import current_thread, get_ident
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import ref
 
 
