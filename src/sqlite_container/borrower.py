@@ -135,7 +135,12 @@ class Borrower:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a connection of ``database`` at this moment."""
+    """Who holds a connection of ``database`` at this moment.
+
+    ``reading`` tells for how many seconds it has had one transaction open, or a cursor that was
+    not read to its end; None if it has neither. So long it keeps the write-ahead log from
+    starting anew.
+    """
 
     database: str
     thread: str
@@ -145,6 +150,7 @@ class Holder:
     where: str | None
     read_only: bool
     statement: str | None
+    reading: float | None = None
 
     def __str__(self) -> str:
         parts = [
@@ -152,14 +158,23 @@ class Holder:
             self.request,
             f"for {self.seconds:.1f} s",
             self.where and f"from {self.where}",
+            self.reading is not None and f"reading for {self.reading:.1f} s",
             self.statement and f"running {shorten(self.statement)!r}",
         ]
         return ", ".join(part for part in parts if part)
 
 
-def holder(database: str, borrower: Borrower, *, read_only: bool, statement: str | None) -> Holder:
+def holder(
+    database: str,
+    borrower: Borrower,
+    *,
+    read_only: bool,
+    statement: str | None = None,
+    reading_since: float | None = None,
+) -> Holder:
     """The record of a borrower as it stands now."""
-    seconds = monotonic() - borrower.since
+    now = monotonic()
+    seconds = now - borrower.since
     origin = borrower.origin
     return Holder(
         database=database,
@@ -170,6 +185,7 @@ def holder(database: str, borrower: Borrower, *, read_only: bool, statement: str
         where=None if origin is None else "{}:{} in {}".format(*origin),
         read_only=read_only,
         statement=statement,
+        reading=None if reading_since is None else now - reading_since,
     )
 
 

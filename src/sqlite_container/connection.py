@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from threading import get_ident
 from time import monotonic
 from types import TracebackType
@@ -56,6 +57,7 @@ class Connection(sqlite3.Connection):
         self.touched = True  # an attribute of sqlite3's may be another than configured
         self.revoked = ""  # why it refuses every use, if it does
         self._began_at: int | None = None  # total_changes when one statement began a transaction
+        self._outside = 0.0  # when the last statement began outside of a transaction
         self._in_block = False  # whether the statement that runs is in a block's transaction
         self._block_is_lost = False
         self._current: Callable[[None], object] = lambda _: None
@@ -145,13 +147,22 @@ class Connection(sqlite3.Connection):
         """Begin to use the handle; ``_after`` ends it."""
         if self.thread != get_ident() or self._current(None) is not self._expected():
             self._admit()
-        self.running = (sql, monotonic())
-        if self._blocks:
-            self._in_block = self.in_transaction
+        self.running = began = (sql, monotonic())
         while self.parked:
             self.running = None
             self.home.reopen(self)
-            self.running = (sql, monotonic())
+            self.running = began
+        if not self._in_transaction():
+            self._outside = began[1]
+        elif self._blocks:
+            self._in_block = True
+
+    def _in_transaction(self) -> bool:
+        try:
+            return self.in_transaction
+        except sqlite3.ProgrammingError:  # closed
+            self.running = None
+            raise
 
     def _admit(self) -> None:
         """Another thread, or another context: let in whoever runs for the borrower."""
@@ -186,15 +197,14 @@ class Connection(sqlite3.Connection):
         return self._new_cursor(base if factory is None else owned(factory, base))
 
     def _new_cursor(self, factory: Any) -> Any:
-        while self.parked:
-            self._check()
-            self.home.reopen(self)
         try:
             cursor = super().cursor(factory)
         except sqlite3.ProgrammingError:
-            if self.parked:  # a moment ago
-                return self._new_cursor(factory)
-            raise
+            if not self.parked:
+                raise
+            self._check()
+            self.home.reopen(self)
+            cursor = super().cursor(factory)
         if not isinstance(cursor, Cursor):
             self.adopt(cursor)
         return cursor
@@ -261,6 +271,21 @@ class Connection(sqlite3.Connection):
         if self.home.turn.holder is self and not self._writes():
             self.home.turn.release(self)
         self.running, self._began_at, self._in_block = None, None, False
+
+    def reading_since(self) -> float | None:
+        """Since when it has read from one state of the database, if it does, as far as is known.
+
+        Asked by other threads. It is not told from the others when a plain ``for row in cursor``
+        has come to its end, and the cursor is still there.
+        """
+        cursors = [child() for child in list(self._children)]
+        began = [each.began for each in cursors if isinstance(each, Cursor) and each.description]
+        with suppress(sqlite3.ProgrammingError):  # closed meanwhile
+            if self.in_transaction:
+                began.append(self._outside)
+        if (running := self.running) is not None:
+            began.append(running[1])
+        return min((each for each in began if each is not None), default=None)
 
     def _writes(self) -> bool:
         return self.in_transaction or self.has_open_blob()

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from .errors import NotYourConnection
@@ -25,6 +26,9 @@ class Cursor(sqlite3.Cursor):
     if TYPE_CHECKING:
         connection: Connection  # pyright: ignore[reportIncompatibleMethodOverride]
 
+    began: float | None = None
+    """When it began to give rows; None if it has no more, as far as that was seen."""
+
     def __init__(self, connection: sqlite3.Connection, /) -> None:
         super().__init__(connection)
         self.connection.adopt(self)
@@ -33,7 +37,9 @@ class Cursor(sqlite3.Cursor):
         connection = self.connection
         connection._before(sql)
         try:
-            return super().execute(sql, parameters)
+            super().execute(sql, parameters)
+            self.began = monotonic()
+            return self
         except BaseException as error:
             connection._fail(error, sql)
         finally:
@@ -61,14 +67,21 @@ class Cursor(sqlite3.Cursor):
         return self
 
     def fetchone(self) -> Any:
-        return self._fetch(super().fetchone)
+        row = self._fetch(super().fetchone)
+        if row is None:
+            self.began = None
+        return row
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
-        rows: list[Any] = self._fetch(super().fetchmany, self.arraysize if size is None else size)
+        size = self.arraysize if size is None else size
+        rows: list[Any] = self._fetch(super().fetchmany, size)
+        if len(rows) < size:
+            self.began = None
         return rows
 
     def fetchall(self) -> list[Any]:
         rows: list[Any] = self._fetch(super().fetchall)
+        self.began = None
         return rows
 
     def _fetch(self, fetch: Any, *args: Any) -> Any:

@@ -169,6 +169,12 @@ class Engine:
         elif self.file is not None and self.config.read_only:
             self._remove_wal(self.file)
 
+    def wal_bytes(self) -> int:
+        """How large the write-ahead log is; 0 if there is none."""
+        with contextlib.suppress(OSError):
+            return 0 if self.file is None else path.getsize(f"{self.file}-wal")
+        return 0
+
     def identity(self) -> object:
         """What two names of the same file have in common; None in memory."""
         with contextlib.suppress(OSError, ValueError):

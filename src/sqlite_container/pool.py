@@ -327,6 +327,7 @@ class Pool:
             borrower,
             read_only=connection.read_only,
             statement=running and running[0],
+            reading_since=connection.reading_since(),
         )
 
     def _report_leak(self, borrower: Borrower, record: Holder, what: str) -> None:
@@ -334,7 +335,7 @@ class Pool:
         report.warn(message, LeakWarning, borrower.origin)
 
     def _report_uncommitted(self, borrower: Borrower) -> None:
-        record = holder(self.engine.name, borrower, read_only=False, statement=None)
+        record = holder(self.engine.name, borrower, read_only=False)
         message = (
             f"{self.engine.place}: a transaction was open when its connection went back, and was"
             f" rolled back; commit it, or write in a 'with db:' block: {record}"
@@ -344,7 +345,10 @@ class Pool:
     def stats(self) -> dict[str, int | float]:
         """The figures at this moment, and those counted since the pool was opened."""
         self.look_after()
-        ledger = self._ledger
+        reading = [each.reading_since() for each, _ in self.out()]
+        now, ledger = monotonic(), self._ledger
+        oldest = min((since for since in reading if since is not None), default=now)
+        wal_bytes = self.engine.wal_bytes()
         with self._lock:
             return {
                 "pool_min": 0,
@@ -352,6 +356,8 @@ class Pool:
                 "pool_size": ledger.size,
                 "pool_available": len(ledger.idle),
                 "requests_waiting": len(ledger.waiters),
+                "wal_bytes": wal_bytes,
+                "wal_reader_ms": round((now - oldest) * 1000),
                 **{name: round(figure) for name, figure in vars(ledger.counters).items()},
             }
 

@@ -32,6 +32,7 @@ STATISTICS = {
     "pool_min", "pool_max", "pool_size", "pool_available", "requests_waiting", "usage_ms",
     "requests_num", "requests_queued", "requests_wait_ms", "requests_errors", "returns_bad",
     "connections_num", "connections_ms", "connections_errors", "connections_lost",
+    "wal_bytes", "wal_reader_ms",
 }  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def queue_up(database: Database, call: Callable[[], None], position: int) -> thr
 
 
 def test_the_statistics_have_the_names_of_psycopg_pool(database: Database) -> None:
-    """stats() has exactly the figures that monitoring knows from psycopg_pool."""
+    """stats() has the figures that monitoring knows from psycopg_pool, and two of WAL."""
     assert set(database.stats()) == STATISTICS
     assert all(isinstance(value, int | float) for value in database.stats().values())
 
