@@ -9,12 +9,12 @@ from threading import get_ident
 from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
-from weakref import ref
 
 from . import turn
 from .begin import begin, raw
 from .borrower import Borrower
-from .cursor import Cursor, owned, turn_into_returned
+from .children import Children
+from .cursor import Cursor, owned
 from .errors import DatabaseClosed, NotYourConnection
 from .explain import busy, deadlock, explain, lost
 from .guards import ISOLATION_LEVEL, ROW_FACTORY, TEXT_FACTORY, guard
@@ -63,7 +63,7 @@ class Connection(sqlite3.Connection):
         self._current: Callable[[None], object] = lambda _: None
         self._expected: Callable[[], object] = lambda: None
         self._blocks: list[str] = []
-        self._children: set[ref[Any]] = set()
+        self.children = Children()
         self._cursor_class: type[Cursor] = Cursor
         self._attributes = len(vars(self)) + 1
         super().__init__(*args, **kwargs)
@@ -87,8 +87,7 @@ class Connection(sqlite3.Connection):
         uncommitted = False
         try:
             if not self.closed and not self.parked:
-                if self._children:
-                    self._finish_children()
+                self.children.finish()
                 uncommitted = self.in_transaction
                 if uncommitted:
                     sqlite3.Connection.rollback(self)
@@ -118,7 +117,7 @@ class Connection(sqlite3.Connection):
         """
         if not self.closed and not self.parked:
             self.parked = True
-            if self.running or self.in_transaction or any(child() for child in self._children):
+            if self.running or self.in_transaction or self.children.living():
                 self.parked = False
             else:
                 with self.home.turn.closing:
@@ -134,10 +133,7 @@ class Connection(sqlite3.Connection):
         self.borrower = None
         self.foreign = True
         keep_for_ever(self)
-        for child in [child() for child in list(self._children)]:
-            if child is not None:
-                keep_for_ever(child)
-                turn_into_returned(child)
+        self.children.inherited()
 
     def _check(self) -> None:
         if self.thread != get_ident() or self._current(None) is not self._expected():
@@ -206,12 +202,8 @@ class Connection(sqlite3.Connection):
             self.home.reopen(self)
             cursor = super().cursor(factory)
         if not isinstance(cursor, Cursor):
-            self.adopt(cursor)
+            self.children.add(cursor)
         return cursor
-
-    def adopt(self, child: Any) -> None:
-        """Remember a cursor or a blob, to be finished when the connection goes back."""
-        self._children.add(ref(child, self._children.discard))
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         cursor: Cursor = self._new_cursor(self._cursor_class)
@@ -234,25 +226,12 @@ class Connection(sqlite3.Connection):
             if not readonly:
                 self._take_turn(sql)
             blob = super().blobopen(table, column, row, readonly=readonly, name=name)
-            self.adopt(blob)
+            self.children.add(blob)
             return blob
         except sqlite3.Error as error:
             self._fail(error, sql)
         finally:
             self._after()
-
-    def has_open_blob(self) -> bool:
-        """Whether a blob that was opened through it may still be read or written."""
-        return any(_is_open_blob(child()) for child in list(self._children))
-
-    def _finish_children(self) -> None:
-        for child in [child() for child in list(self._children)]:
-            if isinstance(child, sqlite3.Cursor):
-                sqlite3.Cursor.close(child)
-                turn_into_returned(child)
-            elif child is not None:
-                child.close()
-        self._children.clear()
 
     # -- statements ---------------------------------------------------------------------
 
@@ -278,17 +257,16 @@ class Connection(sqlite3.Connection):
         Asked by other threads. It is not told from the others when a plain ``for row in cursor``
         has come to its end, and the cursor is still there.
         """
-        cursors = [child() for child in list(self._children)]
-        began = [each.began for each in cursors if isinstance(each, Cursor) and each.description]
+        began = self.children.giving_rows_since()
         with suppress(sqlite3.ProgrammingError):  # closed meanwhile
             if self.in_transaction:
                 began.append(self._outside)
         if (running := self.running) is not None:
             began.append(running[1])
-        return min((each for each in began if each is not None), default=None)
+        return min(began, default=None)
 
     def _writes(self) -> bool:
-        return self.in_transaction or self.has_open_blob()
+        return self.in_transaction or self.children.has_open_blob()
 
     def still_writes(self) -> bool:
         """Whether the turn is held for something. Asked by those who wait for it."""
@@ -478,13 +456,6 @@ class Connection(sqlite3.Connection):
             self.watch.altered = "autocommit"
         if len(vars(self)) != self._attributes:
             self.watch.altered = "an attribute"
-
-
-def _is_open_blob(child: Any) -> bool:
-    try:
-        return isinstance(child, sqlite3.Blob) and len(child) >= 0
-    except sqlite3.ProgrammingError:
-        return False
 
 
 guard(Connection)

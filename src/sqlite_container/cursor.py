@@ -31,7 +31,7 @@ class Cursor(sqlite3.Cursor):
 
     def __init__(self, connection: sqlite3.Connection, /) -> None:
         super().__init__(connection)
-        self.connection.adopt(self)
+        self.connection.children.add(self)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         connection = self.connection

@@ -169,4 +169,4 @@ def _may_read(response: Response, scope: AppScope) -> bool:
     """A file sent by ``send_file`` needs no connection, unless that file is a blob."""
     if not response.direct_passthrough:
         return True
-    return any(connection.has_open_blob() for connection in scope.held)
+    return any(connection.children.has_open_blob() for connection in scope.held)
