@@ -32,6 +32,7 @@ TRACEBACK = re.compile(
     re.MULTILINE,
 )
 """A traceback with its last line, which has the error."""
+ORDERLY = r"SystemExit|KeyboardInterrupt|sqlite_container\.errors\.StatementInterrupted"
 START = 30.0
 """Seconds that a server may take to answer, on a machine that does other things as well."""
 _numbers = itertools.count(1)
@@ -76,12 +77,13 @@ def complaints(output: str) -> list[str]:
     """What a server printed about its databases, or about the app; its own affairs left out.
 
     Servers leave sockets to the garbage collector, and say so in development mode; some raise
-    ``SystemExit`` in the middle of a request when they are told to be quick.
+    ``SystemExit`` in the middle of a request when they are told to be quick. A streamed body
+    that is cut ends with an error, which the server prints.
     """
     found = [line for line in output.splitlines() if WARNINGS.search(line)]
     for block in TRACEBACK.findall(output):
         error = block.splitlines()[-1]
-        if "sqlite" in block and not re.match(r"SystemExit|KeyboardInterrupt", error):
+        if "sqlite" in block and not re.match(ORDERLY, error):
             found.append(error)
     return found
 

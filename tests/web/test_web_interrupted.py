@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from dependency_injector.wiring import Provide, inject
-from flask import Flask
+from flask import Flask, Response, stream_with_context
 from flask.typing import ResponseReturnValue
 
 from sqlite_container import Connection, Database, StatementInterrupted
@@ -103,6 +103,36 @@ def test_a_stream_ends_with_an_error_that_says_why(close_amid: Callable[..., Fla
         pytest.raises(StatementInterrupted, match=r"'notes'.*closing"),
     ):
         list(response.response)
+
+
+def test_a_stream_that_uses_its_database_first(make_app: MakeApp) -> None:
+    """The same where the view itself had no connection."""
+    started = threading.Event()
+
+    def register(app: Flask) -> None:
+        @app.get("/")
+        def index() -> Response:
+            def body() -> Iterator[str]:
+                yield "first"
+                yield from rows(container_of(app).notes.reader(), started)
+
+            return Response(stream_with_context(body()))
+
+    app = make_app("one", register)
+    database = container_of(app).notes.database()
+
+    def close() -> None:
+        started.wait(PATIENCE)
+        database.close(PATIENCE)
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    with (
+        app.test_client().get("/") as response,
+        pytest.raises(StatementInterrupted, match=r"'notes'.*closing"),
+    ):
+        list(response.response)
+    closer.join()
 
 
 def fails(error: Exception) -> Callable[[Flask], None]:

@@ -120,14 +120,27 @@ def _wait_for_body(response: Response) -> Response:
     """Keep the connections until a streamed body is sent: it may read from them."""
     scope: AppScope | None = _cv_app.get().g.__dict__.get(_KEY)
     if scope is None or not scope.held:
-        return response
+        return _begin_in_body(response) if response.is_streamed else response
     if isinstance(response.response, ClosingIterator) and _is_small(response):
         response.make_sequence()  # an error page, which Werkzeug gets from another WSGI app
     scope.streaming = bool(response.is_streamed) and _may_read(response, scope)
     if scope.streaming:
-        response.response = body = Body(response.response, scope)
-        scope.body = ref(body)
+        _wrap(response, scope)
     return response
+
+
+def _begin_in_body(response: Response) -> Response:
+    """With ``stream_with_context`` the body may be the first to use a database."""
+    if not response.direct_passthrough:
+        scope = find_scope()
+        scope.streaming = True
+        _wrap(response, scope)
+    return response
+
+
+def _wrap(response: Response, scope: AppScope) -> None:
+    response.response = body = Body(response.response, scope)
+    scope.body = ref(body)
 
 
 def _is_small(response: Response) -> bool:
