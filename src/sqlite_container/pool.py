@@ -16,10 +16,8 @@ from .connection import Connection
 from .engine import Engine
 from .errors import (
     DatabaseClosed,
-    LeakWarning,
     PoolTimeout,
     TooManyRequests,
-    UncommittedWarning,
 )
 from .lending import Ledger
 
@@ -229,9 +227,11 @@ class Pool:
         finally:
             self._settle(connection, borrower, now, healthy=healthy)
         if uncommitted:
-            self._report_uncommitted(borrower)
+            # Not of the connection: it may be out to the next by now.
+            told = holder(self.engine.name, borrower, read_only=False)
+            report.uncommitted(self.engine.place, borrower, told)
         if record is not None:
-            self._report_leak(borrower, record, "was out")
+            report.leak(self.engine.place, borrower, record, "was out")
 
     def _settle(
         self, connection: Connection, borrower: Borrower, now: float, *, healthy: bool
@@ -299,7 +299,7 @@ class Pool:
             else:
                 record = self._overdue(connection, borrower, monotonic())
                 if record is not None:
-                    self._report_leak(borrower, record, "is still out")
+                    report.leak(self.engine.place, borrower, record, "is still out")
 
     def _reclaim(self, connection: Connection, borrower: Borrower) -> None:
         record = self._record(connection, borrower)
@@ -312,7 +312,8 @@ class Pool:
         with contextlib.suppress(sqlite3.Error):
             connection.take_back()
         self._discard(connection)
-        self._report_leak(borrower, record, "was never given back, and its borrower is gone")
+        what = "was never given back, and its borrower is gone"
+        report.leak(self.engine.place, borrower, record, what)
 
     def _overdue(self, connection: Connection, borrower: Borrower, now: float) -> Holder | None:
         if now - borrower.since < self._leak_threshold or borrower.told:
@@ -329,18 +330,6 @@ class Pool:
             statement=running and running[0],
             reading_since=connection.reading_since(),
         )
-
-    def _report_leak(self, borrower: Borrower, record: Holder, what: str) -> None:
-        message = f"{self.engine.place}: a connection {what}: {record}"
-        report.warn(message, LeakWarning, borrower.origin)
-
-    def _report_uncommitted(self, borrower: Borrower) -> None:
-        record = holder(self.engine.name, borrower, read_only=False)
-        message = (
-            f"{self.engine.place}: a transaction was open when its connection went back, and was"
-            f" rolled back; commit it, or write in a 'with db:' block: {record}"
-        )
-        report.warn(message, UncommittedWarning, borrower.origin)
 
     def stats(self) -> dict[str, int | float]:
         """The figures at this moment, and those counted since the pool was opened."""
@@ -412,7 +401,7 @@ class Pool:
         record = self._record(connection, borrower)
         connection.revoke(f"{self.engine.place} was closed while this connection was out")
         what = f"did not come back within {timeout:g} s of closing, and is left to its borrower"
-        self._report_leak(borrower, record, what)
+        report.leak(self.engine.place, borrower, record, what)
 
     # -- around a fork --------------------------------------------------------------------
 

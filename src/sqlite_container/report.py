@@ -8,7 +8,8 @@ import warnings
 from types import TracebackType
 from typing import NamedTuple
 
-from .borrower import Origin
+from .borrower import Borrower, Holder, Origin
+from .errors import LeakWarning, UncommittedWarning
 
 logger = logging.getLogger("sqlite_container")
 logger.addHandler(logging.NullHandler())
@@ -38,3 +39,17 @@ def warn(message: str, category: type[Warning], origin: Origin | None) -> None:
     except Warning as error:
         args = (type(error), error, error.__traceback__, None, None)
         sys.unraisablehook(_Unraisable(*args))  # type: ignore[arg-type]
+
+
+def leak(place: str, borrower: Borrower, record: Holder, what: str) -> None:
+    """A connection is out for too long, or will not be given back."""
+    warn(f"{place}: a connection {what}: {record}", LeakWarning, borrower.origin)
+
+
+def uncommitted(place: str, borrower: Borrower, record: Holder) -> None:
+    """A transaction was open when its connection was given back."""
+    message = (
+        f"{place}: a transaction was open when its connection went back, and was rolled back;"
+        f" commit it, or write in a 'with db:' block: {record}"
+    )
+    warn(message, UncommittedWarning, borrower.origin)
