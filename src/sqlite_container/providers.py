@@ -68,6 +68,11 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
         self.refusal: str | None = None
         self._database = Database(open_lazily=self._open)
 
+    def __repr__(self) -> str:
+        return f"<{self.name}.database>"
+
+    __str__ = __repr__
+
     def __deepcopy__(self, memo: Any = None) -> Any:
         if (known := memo.get(id(self))) is not None:
             return known
@@ -157,6 +162,12 @@ class ConnectionProvider(_Overridable, providers.Provider[Connection]):
         self.disable_async_mode()
         self.database = database
         self.read_only = read_only
+
+    def __repr__(self) -> str:
+        name = "database" if self.database is None else self.database.name
+        return f"<{name}.{'reader' if self.read_only else 'connection'}>"
+
+    __str__ = __repr__
 
     def __deepcopy__(self, memo: Any = None) -> Any:
         if (known := memo.get(id(self))) is not None:

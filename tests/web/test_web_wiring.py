@@ -54,7 +54,7 @@ def test_a_missing_inject_is_found(make_app: MakeApp) -> None:
 
     found = mistakes(make_app, lambda app: app.add_url_rule("/", view_func=index))
     assert "view 'index'" in found
-    assert "parameter 'db'" in found
+    assert "parameter 'db' would receive Provide[<notes.connection>]" in found
     assert line_of(index) in found
     assert "put '@inject' directly above 'def'" in found
 
