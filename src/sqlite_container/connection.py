@@ -243,7 +243,7 @@ class Connection(sqlite3.Connection):
 
     def _before_script(self, script: str) -> None:
         self._enter(script)
-        self._take_turn(script)
+        self._prepare_to_write(Kind.WRITE, script)
 
     def _after(self) -> None:
         """What comes after it: the turn is given up unless a transaction is open."""

@@ -135,15 +135,13 @@ def test_another_process_is_named_as_such(open_database: Open, path: Path) -> No
     ],
 )  # fmt: skip
 def test_every_write_waits_for_the_turn(open_database: Open, write: object) -> None:
-    """Whatever writes waits in the fair queue, also what has never heard of it."""
+    """Whatever writes waits in the fair queue, and is not running any more when it gave up."""
     assert callable(write)
     database = open_database(busy_timeout=0.02)
-    with (
-        held_by_a_thread(database, "BEGIN IMMEDIATE", "first"),
-        database.connection() as db,
-        pytest.raises(DatabaseBusy, match="'first'"),
-    ):
-        write(db)
+    with held_by_a_thread(database, "BEGIN IMMEDIATE", "first"), database.connection() as db:
+        with pytest.raises(DatabaseBusy, match="'first'"):
+            write(db)
+        assert db.running is None
 
 
 def test_blobopen_waits_for_the_turn(open_database: Open) -> None:
