@@ -42,13 +42,13 @@ class Database:
         self.name = name
         self._open_lazily = open_lazily
         self._shut = False
-        known.add(self)
         self._held_for_fork = False
         self._lock = threading.Lock()  # guards opening and closing, and with them the next three
         self._pool: Pool | None = None
         self._config: DatabaseConfig | None = None
         self._folders: Folders | None = None
         self._finalizer: finalize[[Pool], Database] | None = None
+        known.add(self)  # last: a fork in another thread may use it from now on
 
     def __repr__(self) -> str:
         pool = self._pool

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from time import monotonic, sleep
 
 from . import alone, engine, turn
-from .database import known
+from .database import Database, known
 
 PATIENCE = 1.0
 """Seconds to wait, before a fork, for the transactions of other threads."""
@@ -26,22 +27,24 @@ def _before() -> None:
     global _amid_statement
     _one_at_a_time.acquire()
     deadline = monotonic() + PATIENCE
-    for database in list(known):
+    for database in _databases():
         database.hold(deadline - monotonic())
     while not _park_all() and monotonic() < deadline:
         sleep(0.001)
-    _amid_statement = any(database.runs_elsewhere() for database in list(known))
+    _amid_statement = any(database.runs_elsewhere() for database in _databases())
 
 
 def _park_all() -> bool:
-    parked = [database.park() for database in list(known)]  # every one of them, so a list
+    parked = [database.park() for database in _databases()]  # every one of them, so a list
     return all(parked)
 
 
 def _in_parent() -> None:
-    for database in list(known):
-        database.fork_is_over()
-    _one_at_a_time.release()
+    try:
+        for database in _databases():
+            database.fork_is_over()
+    finally:
+        _one_at_a_time.release()
 
 
 def _in_child() -> None:
@@ -51,8 +54,15 @@ def _in_child() -> None:
     alone.forget()
     if _amid_statement:
         engine.distrust()
-    for database in list(known):
+    for database in _databases():
         database.forget()
+
+
+def _databases() -> list[Database]:
+    """Every one that is known; again, if another thread has made one meanwhile."""
+    while True:
+        with suppress(RuntimeError):
+            return list(known)
 
 
 def prepare() -> None:
