@@ -166,7 +166,7 @@ class Body:
             interrupted = cut_short(error, self._scope.held)
             self._scope.body_sent()
             if interrupted is not None:
-                raise interrupted from error
+                raise interrupted from None  # the server prints it
             raise
 
     def close(self) -> None:
