@@ -94,8 +94,8 @@ class Connection(sqlite3.Connection):
                 self.restore()
             return uncommitted
         finally:
-            if self._blocks:
-                self._blocks.clear()
+            self._blocks.clear()
+            self._block_is_lost = False
             if self.home.turn.holder is self:
                 self.home.turn.release(self)
 
@@ -230,6 +230,7 @@ class Connection(sqlite3.Connection):
             return blob
         except sqlite3.Error as error:
             self._fail(error, sql)
+            raise
         finally:
             self._after()
 
@@ -323,9 +324,10 @@ class Connection(sqlite3.Connection):
             begin(self, sql)
         except sqlite3.Error as error:
             self._fail(error, sql)
+            raise
 
-    def _fail(self, error: BaseException, sql: str) -> NoReturn:
-        """Raise ``error`` in the words of this package where they say more than SQLite's.
+    def _fail(self, error: BaseException, sql: str) -> None:
+        """Raise ``error`` in the words of this package, where they say more than SQLite's.
 
         A transaction that was begun for the statement, and in which nothing happened, ends.
         """
@@ -334,12 +336,14 @@ class Connection(sqlite3.Connection):
         if self._in_block and not self.in_transaction:
             self._block_is_lost = True
         if not isinstance(error, sqlite3.Error):
-            raise error
+            return
         began = self.running[1] if self.running else monotonic()
         better = explain(self, error, sql, began)
-        if better is None:
-            raise error
-        raise better from error
+        if better is not None:
+            try:
+                raise better from error
+            finally:
+                del better, error  # in a circle with this frame they would keep the cursor alive
 
     # -- transactions -------------------------------------------------------------------
 
@@ -378,14 +382,16 @@ class Connection(sqlite3.Connection):
         if kind is None or not self.revoked:
             self._check()
         savepoint = self._blocks.pop() if self._blocks else ""
-        if savepoint and self.in_transaction:
-            self._end_savepoint(savepoint, failed=kind is not None)
-        elif kind is not None:
-            self._end_transaction("ROLLBACK")
-        else:
-            self._commit_or_roll_back()
-        if not self._blocks:
-            self._block_is_lost = False
+        try:
+            if savepoint and self.in_transaction:
+                self._end_savepoint(savepoint, failed=kind is not None)
+            elif kind is not None:
+                self._end_transaction("ROLLBACK")
+            else:
+                self._commit_or_roll_back()
+        finally:
+            if not self._blocks:
+                self._block_is_lost = False
         return False
 
     def _end_savepoint(self, savepoint: str, *, failed: bool) -> None:
@@ -427,6 +433,7 @@ class Connection(sqlite3.Connection):
                 super().rollback()
         except sqlite3.Error as error:
             self._fail(error, sql)
+            raise
         finally:
             self._after()
             if self._autocommit is False:  # the next transaction is there, but only reads yet
@@ -441,6 +448,7 @@ class Connection(sqlite3.Connection):
     def close(self) -> None:
         """Close it for good; its database opens another one in its place."""
         self._check()
+        self.children.finish()  # a statement that is not finished keeps the file open
         self.closed = True
         super().close()
         self.home.turn.release(self)

@@ -42,6 +42,7 @@ class Cursor(sqlite3.Cursor):
             return self
         except BaseException as error:
             connection._fail(error, sql)
+            raise
         finally:
             connection._after()
 
@@ -52,6 +53,7 @@ class Cursor(sqlite3.Cursor):
             return super().executemany(sql, parameters)
         except BaseException as error:
             connection._fail(error, sql)
+            raise
         finally:
             connection._after()
 
@@ -62,6 +64,7 @@ class Cursor(sqlite3.Cursor):
             super().executescript(script)
         except BaseException as error:
             connection._fail(error, script)
+            raise
         finally:
             connection._after()
         return self
@@ -89,6 +92,7 @@ class Cursor(sqlite3.Cursor):
             return fetch(*args)
         except sqlite3.Error as error:
             self.connection._fail(error, "fetching rows")
+            raise
 
 
 class TimedCursor(Cursor):
@@ -111,6 +115,7 @@ class TimedCursor(Cursor):
             return fetch(*args)
         except BaseException as error:
             connection._fail(error, self._sql)
+            raise
         finally:
             connection.fetching = False
             connection._after()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from threading import current_thread, get_ident
+from threading import current_thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,7 @@ def busy(connection: Connection, sql: str, began: float) -> DatabaseBusy:
 
 def deadlock(connection: Connection, sql: str) -> DatabaseBusy:
     """Waiting would never end."""
-    if connection.home.turn.thread == get_ident():
+    if connection.home.turn.is_held_here():
         return _busy(
             f"{_statement(connection, sql)} would wait for ever: this thread,"
             f" {current_thread().name!r}, is writing to the same file already, through another"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from threading import get_ident
 from time import monotonic
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -49,12 +48,22 @@ class Withdrawn(Exception):
     """The writer gave up while it waited."""
 
 
+class _This(threading.local):
+    """Stands for the thread that asks. Its number will not do: others get it when it has ended."""
+
+    def __init__(self) -> None:
+        self.thread = object()
+
+
+_this = _This()
+
+
 class _Waiter:
     __slots__ = ("bell", "granted", "looks", "quick", "thread", "writer")
 
     def __init__(self, writer: Writer, *, quick: bool) -> None:
         self.writer = writer
-        self.thread = get_ident()
+        self.thread = _this.thread
         self.quick = quick
         self.granted = False
         self.looks = False
@@ -75,7 +84,7 @@ class _Habit(threading.local):
 # Guards the fields of every turn, and which thread waits for which of them. One for all turns,
 # because a deadlock is a circle through several; it is never held while anybody waits.
 _mutex = threading.Lock()
-_waits: dict[int, Turn] = {}
+_waits: dict[object, Turn] = {}
 
 
 class Turn:
@@ -91,7 +100,7 @@ class Turn:
         self.closing = threading.Lock()  # one connection to the file is closed at a time
         self.rivals = 0.0  # until when other processes are expected to write as well
         self._queue: deque[_Waiter] = deque()
-        self.thread = 0  # the thread that reigns: it holds the turn, or held it last
+        self.thread: object = None  # the thread that reigns: it holds the turn, or held it last
         self._quick = False  # whether that thread came straight back the last time
         self._end = 0.0  # when its reign ends, if others wait
         self._released = 0.0
@@ -109,11 +118,11 @@ class Turn:
         """
         now = monotonic()
         quick = now - self._habit.released < PATIENCE
-        thread = get_ident()
+        thread = _this.thread
         try:
             with _mutex:
-                if self.holder is None and (self.thread == thread or not self._queue):
-                    if not quick or self.thread != thread:
+                if self.holder is None and (self.thread is thread or not self._queue):
+                    if not quick or self.thread is not thread:
                         self._end = now + QUANTUM
                     self._grant(writer, thread, now, quick=quick)
                     return
@@ -133,6 +142,10 @@ class Turn:
         with _mutex:
             if self.holder is writer:
                 self._give_up()
+
+    def is_held_here(self) -> bool:
+        """Whether this thread holds it, or held it last."""
+        return self.thread is _this.thread
 
     def _wait(self, waiter: _Waiter, deadline: float) -> None:
         pause = min(_LONG, deadline - monotonic())
@@ -166,7 +179,7 @@ class Turn:
         self._pass_on(now)
         return True
 
-    def _withdraw(self, writer: Writer, thread: int) -> None:
+    def _withdraw(self, writer: Writer, thread: object) -> None:
         """Undo ``acquire()``, wherever it was interrupted."""
         with _mutex:
             _waits.pop(thread, None)
@@ -182,7 +195,7 @@ class Turn:
         self.holder = None
         self._released = self._habit.released = now
         if self._queue:
-            if self._quick and now < self._end and self.thread == get_ident():
+            if self._quick and now < self._end and self.thread is _this.thread:
                 self._keep()
             else:
                 self._pass_on(now)
@@ -202,16 +215,16 @@ class Turn:
         self._grant(waiter.writer, waiter.thread, now, quick=waiter.quick)
         waiter.ring()
 
-    def _grant(self, writer: Writer, thread: int, now: float, *, quick: bool) -> None:
+    def _grant(self, writer: Writer, thread: object, now: float, *, quick: bool) -> None:
         self.holder = writer
         self.since = now
         self.thread = thread
         self._quick = quick
 
-    def _check_circle(self, thread: int) -> None:
+    def _check_circle(self, thread: object) -> None:
         turn: Turn | None = self
         while turn is not None and turn.holder is not None:
-            if turn.thread == thread:
+            if turn.thread is thread:
                 raise Deadlock
             turn = _waits.get(turn.thread)
 

@@ -1,12 +1,14 @@
 """A connection for the one who has it: transactions, cursors, and what is refused."""
 
 import contextlib
+import gc
 import sqlite3
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -20,6 +22,7 @@ from sqlite_container import (
     ReadOnlyConnection,
     SQLiteContainerError,
     StatementTimeout,
+    TransactionLost,
     UncommittedWarning,
 )
 
@@ -585,3 +588,59 @@ def test_a_block_whose_transaction_is_gone_does_not_pretend(open_database: Open)
         except sqlite3.Error:
             return
         pytest.fail("the first row is lost, and nobody was told")
+
+
+def lose(db: Connection) -> None:
+    """Have SQLite roll back the transaction, and go on as if nothing had happened."""
+    with contextlib.suppress(sqlite3.IntegrityError):
+        db.execute("INSERT OR ROLLBACK INTO note (id, title) VALUES (1, 'again')")
+
+
+def test_a_lost_block_is_told_once(database: Database) -> None:
+    """The blocks after it, of this borrower and of the next one, are none of its business."""
+    add(database)
+    with database.connection() as db:
+        with pytest.raises(TransactionLost), db:
+            lose(db)
+        with db:
+            db.execute(INSERT)
+        db.__enter__()
+        lose(db)
+    add(database)
+    assert count(database) == 3
+
+
+@pytest.mark.parametrize("sql", ["SELECT", "SELECT * FROM missing", "INSERT INTO note VALUES (1)"])
+@pytest.mark.parametrize("name", ["execute", "executescript"])
+def test_an_error_does_not_keep_its_cursor(database: Database, sql: str, name: str) -> None:
+    """When the error is gone, so is the cursor, without the garbage collector's help."""
+    gc.disable()
+    try:
+        with database.connection() as db:
+            cursor = db.cursor()
+            remains = ref(cursor)
+            with contextlib.suppress(sqlite3.Error):
+                getattr(cursor, name)(sql)
+            del cursor
+            assert remains() is None
+    finally:
+        gc.enable()
+
+
+def test_closing_a_connection_closes_the_file(database: Database, path: Path) -> None:
+    """Also while somebody keeps a cursor that was not read to its end."""
+    add(database)
+    add(database)
+    with database.connection() as db:
+        kept = db.execute("SELECT * FROM note")
+        kept.fetchone()
+        db.close()
+        assert not is_open(path)
+        with pytest.raises(sqlite3.ProgrammingError):
+            kept.fetchone()
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has a descriptor of the file."""
+    links = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return path in links

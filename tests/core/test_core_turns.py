@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -511,3 +512,31 @@ def test_turns_are_never_lost_where_waits_end_as_they_come(open_database: Open) 
     with database.connection() as db:
         assert isinstance(db, Connection)
         assert db.home.turn.holder is None
+
+
+def in_thread_number(number: int, call: Callable[[], object]) -> bool:
+    """Run it in a new thread that was given this number; the system gives them out again."""
+
+    def run_if_it_is() -> bool:
+        if threading.get_ident() == number:
+            call()
+        return threading.get_ident() == number
+
+    return any(elsewhere(run_if_it_is) for _ in range(100))
+
+
+def test_a_thread_with_the_number_of_a_dead_one_is_another(open_database: Open) -> None:
+    """It does not wait for itself: the turn of the dead thread is taken back."""
+    database = open_database(busy_timeout=5)
+    numbers: list[int] = []
+
+    def begin_and_die() -> None:
+        database.connection().__enter__().execute("BEGIN IMMEDIATE")
+        numbers.append(threading.get_ident())
+
+    thread = threading.Thread(target=begin_and_die)
+    thread.start()
+    thread.join(PATIENCE)
+    with pytest.warns(LeakWarning, match="gone"):
+        assert in_thread_number(numbers[0], lambda: add(database))
+    assert count(database) == 1
