@@ -1,0 +1,684 @@
+"""The pool and the queue of writers, driven together by threads that borrow, write and die."""
+
+import ctypes
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from core.helpers import count, files, plain
+from sqlite_container import (
+    Connection,
+    Database,
+    DatabaseBusy,
+    DatabaseClosed,
+    PoolTimeout,
+    ReadOnlyConnection,
+    StatementInterrupted,
+    TransactionLost,
+    pool,
+    turn,
+)
+from sqlite_container.database import Loan
+from sqlite_container.pool import Pool
+
+PATIENT, IMPATIENT = 600.0, 0.005
+"""Seconds that anybody waits: in one database for ever, in the other hardly at all."""
+INSERT = "INSERT INTO note VALUES ('x')"
+NAPS = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT nap(i) FROM n) SELECT i FROM n WHERE i < 0"
+)
+"""A query without an end, which needs little of the processor."""
+WHO, WHICH = st.integers(0, 3), st.integers(0, 1)
+"""Which actor, and which of its connections or of the databases.
+
+What does not apply does nothing: Hypothesis wants to find the same choices in every run, and
+what the threads have come to may differ.
+"""
+
+HIT = -1.0
+
+Errors = set[type[BaseException]]
+
+
+class Hit(BaseException):
+    """Ends a wait from outside, as Ctrl-C and gevent's time-out do."""
+
+
+@dataclass(eq=False)
+class Held:
+    """A connection that an actor has."""
+
+    pool: Pool
+    loan: Loan
+    db: Connection
+    rows: int = 0  # written, and not committed
+    block: bool = False
+    lost: bool = False  # SQLite has rolled back the transaction of the block
+
+    @property
+    def writing(self) -> bool:
+        """Whether it is in a transaction that writes."""
+        return not self.db.closed and not self.db.read_only and self.db.in_transaction
+
+
+class Job:
+    """One thing that an actor was told to do, and the errors that it may end with."""
+
+    def __init__(self, call: Callable[[], None], pool: Pool | None, may: Errors) -> None:
+        self.call = call
+        self.pool = pool
+        self.may = may
+        self.patient = is_patient(pool)
+        self.urgent = False  # something was done that has to end it
+        self.done = threading.Event()
+        self.error: type[BaseException] | None = None
+        self.story = ""
+
+
+class Actor(threading.Thread):
+    """A borrower: does one thing after the other, each when it is told to."""
+
+    def __init__(self, owners: dict[Connection, object]) -> None:
+        super().__init__(daemon=True)
+        self.owners = owners
+        self.orders: SimpleQueue[Job | None] = SimpleQueue()
+        self.job: Job | None = None
+        self.held: list[Held] = []
+        self.committed = 0
+        self.naps_on: Connection | None = None
+        self.napping = False
+        self.start()
+
+    def run(self) -> None:
+        while (job := self.orders.get()) is not None:
+            try:
+                job.call()
+            except BaseException as error:  # noqa: BLE001
+                job.error, job.story = type(error), traceback.format_exc()
+            job.done.set()
+
+    # -- what it can be told, and does in its own thread --------------------------------
+
+    def borrow(self, database: Database, pool: Pool, read_only: bool) -> None:
+        loan = database.reader() if read_only else database.connection()
+        db = loan.__enter__()
+        self.own(db)
+        assert db.read_only is read_only
+        assert not db.in_transaction
+        self.held.append(Held(pool, loan, db))
+
+    def own(self, db: Connection) -> None:
+        """Note that it has a connection, which nobody else has."""
+        me = object()
+        assert self.owners.setdefault(db, me) is me
+        assert db.borrower is not None
+        assert db.borrower.thread is self
+
+    def write_and_give_back(self, database: Database, times: int) -> None:
+        for _ in range(times):
+            with database.transaction() as db:
+                self.own(db)
+                db.execute(INSERT)
+                del self.owners[db]
+            self.committed += 1
+
+    def give_back(self, held: Held) -> None:
+        self.held.remove(held)
+        del self.owners[held.db]
+        held.loan.__exit__(None, None, None)
+
+    def begin(self, held: Held, how: str) -> None:
+        with noting_the_end(held):
+            if how == "insert":
+                held.db.execute(INSERT)
+                held.rows += 1
+            elif how == "immediate" and not held.writing:
+                held.db.execute("BEGIN IMMEDIATE")
+            elif how == "block" and not held.block:
+                held.db.__enter__()
+                held.block, held.lost = True, False
+
+    def end(self, held: Held, commits: bool) -> None:
+        with noting_the_end(held):
+            if held.block:
+                self.end_block(held, commits)
+            elif commits:
+                held.db.commit()
+            else:
+                held.db.rollback()
+            if commits:
+                self.committed += held.rows
+                held.rows = 0
+
+    def end_block(self, held: Held, commits: bool) -> None:
+        try:
+            if commits:
+                held.db.__exit__(None, None, None)
+            else:
+                held.db.__exit__(KeyError, KeyError(), None)
+        finally:
+            held.block = bool(held.db.revoked)
+
+    def nap(self, held: Held, sql: str) -> None:
+        wrote = held.block and held.writing
+        self.naps_on = held.db
+        with noting_the_end(held):
+            try:
+                held.db.execute(sql)
+            finally:
+                self.napping = False
+                held.lost |= wrote and not held.writing
+
+    def spoil(self, held: Held, how: str) -> None:
+        with noting_the_end(held):
+            if how == "close":
+                held.db.close()
+            else:
+                held.db.execute("PRAGMA recursive_triggers = 1")
+
+
+@contextmanager
+def noting_the_end(held: Held) -> Iterator[None]:
+    """Forget the rows that were not committed, once their transaction is over."""
+    try:
+        yield
+    finally:
+        if not held.writing:
+            held.rows = 0
+
+
+def nap(number: int) -> int:
+    """The SQL function that makes a statement slow, and tells that it runs."""
+    actor = threading.current_thread()
+    assert isinstance(actor, Actor)
+    actor.napping = True
+    time.sleep(0.001)
+    return number + 1
+
+
+def is_patient(pool: Pool | None) -> bool:
+    return pool is not None and pool.engine.config.busy_timeout == PATIENT
+
+
+def borrower_of(writer: turn.Writer) -> threading.Thread:
+    assert isinstance(writer, Connection)
+    assert writer.borrower is not None
+    return writer.borrower.thread
+
+
+def hit(actor: Actor) -> None:
+    """Raise an exception where an actor waits."""
+    assert actor.job is not None
+    assert actor.ident is not None
+    actor.job.may.add(Hit)
+    actor.job.urgent = True
+    thread, error = ctypes.c_ulong(actor.ident), ctypes.py_object(Hit)
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error) == 1
+
+
+def stop(actor: Actor) -> None:
+    """Interrupt the statement of an actor, or its wait."""
+    assert actor.job is not None
+    if actor.napping:
+        assert actor.naps_on is not None
+        actor.job.may |= {sqlite3.OperationalError, StatementInterrupted}
+        actor.job.urgent = True
+        actor.naps_on.interrupt()
+    else:
+        hit(actor)
+
+
+def refusals(held: Held) -> Errors:
+    """How any use of a connection may end, as it stands."""
+    may: Errors = set()
+    if held.db.closed:
+        may.add(sqlite3.ProgrammingError)
+    if held.db.revoked:
+        may.add(DatabaseClosed)
+    if held.db.read_only:
+        may.add(ReadOnlyConnection)
+    return may
+
+
+class TogetherMachine(RuleBasedStateMachine):
+    """Four threads, two databases on one file: one queue of writers, and a pool for each.
+
+    In the one database everybody waits for ever, and gets what was waited for; in the other
+    nobody waits for long. After each step every thread has come to rest: it has nothing to do,
+    or waits for what another one has, or is in the middle of a statement without an end.
+    """
+
+    limit = 10.0
+    """Seconds within which all come to rest, or something was lost."""
+
+    @initialize(patient=st.integers(1, 3), impatient=st.integers(1, 2))
+    def start(self, patient: int, impatient: int) -> None:
+        self.stack = ExitStack()
+        self.stack.enter_context(patch.object(pool, "_LOOK", 0.02))
+        folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.folder = Path(self.stack.enter_context(folder))
+        with plain(self.folder / "notes.db") as connection:
+            connection.execute("CREATE TABLE note (title)")
+        self.settings = [
+            self.settings_for(patient, PATIENT),
+            self.settings_for(impatient, IMPATIENT),
+        ]
+        self.databases = [Database("patient"), Database("impatient")]
+        self.pools: list[Pool] = []  # those of closed databases as well
+        self.dead: list[Held] = []
+        self.committed_by_the_dead = 0
+        self.owners: dict[Connection, object] = {}
+        self.actors = [Actor(self.owners) for _ in range(4)]
+        self.open(0)
+        self.open(1)
+        self.turn = self.pools[0].engine.home.turn
+
+    def settings_for(self, max_size: int, patience: float) -> dict[str, object]:
+        return {
+            "path": str(self.folder / "notes.db"),
+            "busy_timeout": patience,
+            "pool": {"max_size": max_size, "timeout": patience, "leak_threshold": None},
+            "synchronous": "off",
+            "functions": {"nap": nap},
+        }
+
+    # -- what can happen ----------------------------------------------------------------
+
+    @rule(who=WHO, where=WHICH, read_only=st.booleans())
+    def borrow(self, who: int, where: int, read_only: bool) -> None:
+        actor = self.idle(who)
+        if actor is not None and len(actor.held) < 2:
+            self.ask(actor, where, read_only=read_only)
+            self.settle()
+
+    @rule(who=WHO, where=WHICH, times=st.integers(1, 3))
+    def write_and_give_back(self, who: int, where: int, times: int) -> None:
+        actor = self.idle(who)
+        if actor is not None:
+            self.ask_and_write(actor, where, times)
+            self.settle()
+
+    @rule(who=WHO, which=WHICH, how=st.sampled_from(["block", "insert", "immediate"]))
+    def begin(self, who: int, which: int, how: str) -> None:
+        if found := self.holder(who, which, borrows=True):
+            actor, held = found
+            may = refusals(held) | self.busy(actor, held.pool, held)
+            self.tell(actor, partial(actor.begin, held, how), held.pool, may)
+            self.settle()
+
+    @rule(who=WHO, which=WHICH, commits=st.booleans())
+    def end(self, who: int, which: int, commits: bool) -> None:
+        if found := self.holder(who, which):
+            actor, held = found
+            may = refusals(held) | ({TransactionLost} if held.lost else set())
+            self.tell(actor, partial(actor.end, held, commits), held.pool, may)
+            self.settle()
+
+    @rule(who=WHO, which=WHICH)
+    def give_back(self, who: int, which: int) -> None:
+        if found := self.holder(who, which):
+            actor, held = found
+            self.tell(actor, partial(actor.give_back, held), held.pool, set())
+            self.settle()
+
+    @rule(who=WHO, which=WHICH, how=st.sampled_from(["close", "alter"]))
+    def spoil(self, who: int, which: int, how: str) -> None:
+        """A borrower leaves the connection in a state in which nobody else can have it."""
+        if found := self.holder(who, which):
+            actor, held = found
+            self.tell(actor, partial(actor.spoil, held, how), held.pool, refusals(held))
+            self.settle()
+
+    @rule(
+        who=WHO,
+        which=WHICH,
+        sql=st.sampled_from([NAPS, f"INSERT INTO note {NAPS}"]),
+        block=st.booleans(),
+    )
+    def nap(self, who: int, which: int, sql: str, block: bool) -> None:
+        """A statement without an end begins, in a block or without."""
+        if block:
+            self.begin(who, which, "block")
+        if found := self.holder(who, which, borrows=True):
+            actor, held = found
+            may = refusals(held) | self.busy(actor, held.pool, held)
+            self.tell(actor, partial(actor.nap, held, sql), held.pool, may)
+            self.settle()
+
+    @rule(who=WHO)
+    def interrupt(self, who: int) -> None:
+        """A statement without an end is interrupted, or a wait in one of the queues."""
+        busy = [actor for actor in self.actors if actor.job is not None]
+        if busy:
+            stop(busy[who % len(busy)])
+            self.settle()
+
+    @rule(who=WHO, where=st.none() | WHICH)
+    def die(self, who: int, where: int | None) -> None:
+        """A thread ends, whatever it has, and gives nothing back; a new one may write."""
+        actor = self.idle(who)
+        if actor is not None:
+            actor.orders.put(None)
+            actor.join()
+            self.dead += actor.held
+            self.committed_by_the_dead += actor.committed
+            heir = self.actors[self.actors.index(actor)] = Actor(self.owners)
+            if where is not None:
+                self.ask_and_write(heir, where, times=1)
+            self.settle()
+
+    @rule()
+    def look_after(self) -> None:
+        for each in self.pools:
+            each.look_after()
+        self.settle()
+
+    @rule(
+        where=WHICH, timeout=st.sampled_from([0, 0.02]), opens=st.sampled_from([True] * 5 + [False])
+    )
+    def close(self, where: int, timeout: float, opens: bool) -> None:
+        for actor in self.actors:
+            if actor.job is not None and actor.job.pool is self.databases[where]._pool:
+                actor.job.may |= {DatabaseClosed, StatementInterrupted}
+                actor.job.urgent |= actor.napping
+        self.databases[where].close(timeout)
+        self.settle()
+        if opens:
+            self.open(where)
+
+    @rule(where=WHICH)
+    def open(self, where: int) -> None:
+        database = self.databases[where]
+        if database.closed:
+            database.open(self.settings[where])
+            assert database._pool is not None
+            self.pools.append(database._pool)
+
+    @rule(
+        giver=WHO,
+        which=WHICH,
+        asker=WHO,
+        where=WHICH,
+        writes=st.booleans(),
+        when=st.sampled_from([0, 0.004, 0.005, 0.006, HIT]),
+    )
+    def give_back_as_a_wait_ends(
+        self, giver: int, which: int, asker: int, where: int, *, writes: bool, when: float
+    ) -> None:
+        """A connection, or the turn, comes free when who waits for it is about to give up."""
+        found, other = self.holder(giver, which), self.idle(asker)
+        if found is None or other is None or other is found[0] or len(other.held) > 1:
+            return
+        if writes:
+            self.ask_and_write(other, where, times=1)
+        else:
+            self.ask(other, where, read_only=False)
+        if when == HIT:
+            self.settle()
+            if other.job is not None:
+                hit(other)
+        else:
+            time.sleep(when)
+        actor, held = found
+        self.tell(actor, partial(actor.give_back, held), held.pool, set())
+        self.settle()
+
+    @rule(
+        wheres=st.tuples(WHICH, WHICH, WHICH, WHICH),
+        times=st.integers(1, 3),
+        closes=st.sampled_from([None, None, 0, 1]),
+    )
+    def all_write(self, wheres: tuple[int, ...], times: int, closes: int | None) -> None:
+        """Everybody who can writes at the same time, and a database may close meanwhile."""
+        at_once = {PoolTimeout, DatabaseBusy}
+        for actor, where in zip(self.actors, wheres, strict=True):
+            if actor.job is None:
+                self.ask_and_write(actor, where, times)
+        for job in [actor.job for actor in self.actors if actor.job is not None]:
+            job.may |= set() if job.patient else at_once
+        if closes is None:
+            self.settle()
+        else:
+            self.close(closes, 0, opens=True)
+
+    # -- telling actors what to do, and how it may end ------------------------------------
+
+    def idle(self, number: int) -> Actor | None:
+        """An actor that has nothing to do."""
+        idle = [actor for actor in self.actors if actor.job is None]
+        return idle[number % len(idle)] if idle else None
+
+    def holder(
+        self, number: int, which: int, *, borrows: bool = False
+    ) -> tuple[Actor, Held] | None:
+        """An actor that has nothing to do but has a connection, or borrows one; and that one."""
+        actor = self.idle(number)
+        if actor is not None and borrows and not actor.held:
+            self.ask(actor, which, read_only=False)
+            self.settle()
+        idle = [actor for actor in self.actors if actor.job is None and actor.held]
+        if not idle:
+            return None
+        actor = actor if actor in idle else idle[number % len(idle)]
+        return actor, actor.held[which % len(actor.held)]
+
+    def tell(self, actor: Actor, call: Callable[[], None], pool: Pool | None, may: Errors) -> None:
+        assert actor.job is None
+        actor.job = Job(call, pool, may)
+        actor.orders.put(actor.job)
+
+    def ask(self, actor: Actor, where: int, *, read_only: bool) -> None:
+        database, pool = self.databases[where], self.databases[where]._pool
+        may = self.no_connection(pool)
+        if pool is not None:
+            self.tell(actor, partial(actor.borrow, database, pool, read_only), pool, may)
+
+    def ask_and_write(self, actor: Actor, where: int, times: int) -> None:
+        database, pool = self.databases[where], self.databases[where]._pool
+        may = self.no_connection(pool) | self.busy(actor, pool)
+        self.tell(actor, partial(actor.write_and_give_back, database, times), pool, may)
+
+    def no_connection(self, pool: Pool | None) -> Errors:
+        """How asking for a connection may end: not in vain where the dead have one."""
+        if pool is None:
+            return {DatabaseClosed}
+        living = set(pool._ledger.out) - {held.db for held in self.dead}
+        full = len(living) == pool._ledger.max_size
+        return {PoolTimeout} if full and not is_patient(pool) else set()
+
+    def busy(self, actor: Actor, pool: Pool | None, held: Held | None = None) -> Errors:
+        """How a write may end: in vain if it cannot wait, or would wait for itself."""
+        itself = any(each.writing for each in actor.held if each is not held)
+        impatient = self.turn.holder is not None and not is_patient(pool)
+        return {DatabaseBusy} if itself or impatient else set()
+
+    # -- waiting until all have come to rest ----------------------------------------------
+
+    def settle(self) -> None:
+        deadline = time.monotonic() + self.limit
+        while not self.at_rest():
+            if time.monotonic() > deadline:
+                type(self).limit = 1.0  # what follows only makes the example smaller
+                raise AssertionError(f"somebody waits in vain: {self.picture()}")
+            time.sleep(0.0003)
+
+    def at_rest(self) -> bool:
+        """Whether nothing will happen any more unless somebody is told to do something."""
+        for actor in self.actors:
+            self.collect(actor)
+        with ExitStack() as locks:
+            for each in self.pools:
+                locks.enter_context(each._lock)
+            locks.enter_context(turn._mutex)
+            queue = {borrower_of(each.writer): each.writer for each in self.turn._queue}
+            busy = [actor for actor in self.actors if actor.job is not None]
+            asking = Counter(
+                actor.job.pool
+                for actor in busy
+                if actor.job and not actor.napping and actor not in queue
+            )
+            return (
+                all(self.may_stay(actor, queue) for actor in busy)
+                and all(self.is_full(each) for each in asking)
+                and all(asking[each] == len(each._ledger.waiters) for each in self.pools)
+            )
+
+    def collect(self, actor: Actor) -> None:
+        """See how a job ended, if it did."""
+        job = actor.job
+        if job is not None and job.done.is_set():
+            actor.job = None
+            assert job.error is None or job.error in job.may, job.story
+
+    def may_stay(self, actor: Actor, queue: dict[threading.Thread, turn.Writer]) -> bool:
+        """Whether an actor that is not done has a reason, and need not end by itself."""
+        job, writer = actor.job, queue.get(actor)
+        if job is None or job.urgent:
+            return False
+        if writer is None or actor.napping:
+            return job.patient or actor.napping
+        owners = [each for each in self.actors for held in each.held if held.db is self.turn.holder]
+        return job.patient and not writer.gave_up() and owners not in ([], [actor])
+
+    def is_full(self, pool: Pool | None) -> bool:
+        """Whether those who wait for a connection have a reason: living borrowers have all."""
+        if pool is None:
+            return False
+        ledger = pool._ledger
+        dead = {held.db for held in self.dead}
+        return len(ledger.out) == ledger.max_size and not dead & set(ledger.out)
+
+    def picture(self) -> str:
+        """What everybody does, for the message when somebody waits in vain."""
+        stacks = sys._current_frames()
+        lines = [f"the turn has {self.turn.holder}, {self.turn.waiting} wait for it"]
+        lines += [f"{each.engine.place}: {each._ledger}" for each in self.pools]
+        for actor in self.actors:
+            held = [each.db for each in actor.held]
+            lines += [f"{actor.name}: {'busy' if actor.job else 'idle'}, has {held}"]
+            if actor.job is not None and actor.ident in stacks:
+                lines += traceback.format_stack(stacks[actor.ident])
+        return "\n".join(lines)
+
+    # -- what is always true --------------------------------------------------------------
+
+    @property
+    def living(self) -> list[Held]:
+        """What those who live have."""
+        return [held for actor in self.actors for held in actor.held]
+
+    @invariant()
+    def one_owner(self) -> None:
+        """A connection is out to one borrower, and to nobody else."""
+        lent = [held.db for held in self.living]
+        assert len(set(lent)) == len(lent)
+        for held in self.living:
+            assert held.pool._ledger.out[held.db] is held.db.borrower
+            assert held.db not in [each for each, _ in held.pool._ledger.idle]
+
+    @invariant()
+    def no_lost_turn(self) -> None:
+        """Who has the turn is in a transaction, and the other way round."""
+        writing = [held.db for held in self.living + self.dead if held.writing]
+        holder = self.turn.holder
+        assert writing == ([] if holder is None else [holder])
+        assert holder is not None or not self.turn.waiting
+
+    @invariant()
+    def no_lost_connection(self) -> None:
+        """Each connection that is open is idle, or out to somebody who is known."""
+        known = {held.db for held in self.living} | {each.writer for each in self.turn._queue}
+        dead = {held.db for held in self.dead}
+        for each in self.pools:
+            ledger, home = each._ledger, each.engine.home
+            assert ledger.size == len(ledger.idle) + len(ledger.out) <= ledger.max_size
+            assert home.turn is self.turn
+            assert set(ledger.out) - dead == {db for db in known if vars(db)["home"] is home}
+            assert not (home.closing and ledger.idle)
+            assert not (ledger.idle and ledger.waiters)
+
+    # -- the end --------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        if not hasattr(self, "turn"):
+            return
+        with self.stack:
+            try:
+                if sys.exc_info()[0] is None:
+                    self.end_it()
+            finally:
+                self.end_threads()
+                for database in self.databases:
+                    database.close(0)
+
+    def end_threads(self) -> None:
+        for actor in self.actors:
+            if actor.job is not None and not actor.job.done.is_set():
+                stop(actor)
+            actor.orders.put(None)
+            actor.join(self.limit)
+        for each in self.pools:
+            each.look_after()
+
+    def end_it(self) -> None:
+        """Whatever has happened: all comes back, and what was committed is stored."""
+        while busy := [actor for actor in self.actors if actor.job is not None]:
+            stop(busy[0])
+            self.settle()
+        for actor in self.actors:
+            for held in list(actor.held):
+                self.tell(actor, partial(actor.give_back, held), held.pool, set())
+                self.settle()
+        self.look_after()
+        assert self.turn.holder is None
+        for where, database in enumerate(self.databases):
+            self.open(where)
+            self.all_can_be_taken(database)
+        committed = sum(actor.committed for actor in self.actors) + self.committed_by_the_dead
+        assert count(self.databases[0]) == committed
+        for database in self.databases:
+            database.close()
+        assert [each.size for each in self.pools] == [0] * len(self.pools)
+        left = files(self.folder)
+        assert left == {"notes.db"}
+
+    def all_can_be_taken(self, database: Database) -> None:
+        pool = database._pool
+        assert pool is not None
+        assert not pool._ledger.out
+        with ExitStack() as stack:
+            taken = [
+                stack.enter_context(database.connection()) for _ in range(pool._config.max_size)
+            ]
+            assert len(set(taken)) == pool.size == pool._config.max_size
+            with taken[0]:
+                assert self.turn.holder is taken[0]
+
+
+TestTogether = pytest.mark.filterwarnings(
+    "ignore::sqlite_container.LeakWarning", "ignore::sqlite_container.UncommittedWarning"
+)(TogetherMachine.TestCase)
+TestTogether.settings = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
