@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import sys
-import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +65,13 @@ def _container(request: pytest.FixtureRequest) -> Any:
 
 @contextlib.contextmanager
 def _checked() -> Iterator[None]:
+    from sqlite_container import testing
+
     context = _current_context()
     with _watched() as opened:
         yield
+        if context is not None and context is _current_context():
+            testing.give_back()
         left = [*_holders(), *_contexts(context), *_unclosed(opened)]
     if left:
         pytest.fail("the test left open:\n" + "\n".join(left), pytrace=False)
@@ -79,9 +82,13 @@ def _holders() -> list[str]:
 
     return [
         f"a connection of database {holder.database!r} that was not given back: {holder}"
+        f"{_STREAMED if holder.request else ''}"
         for database in list(live)
         for holder in database.holders()
     ]
+
+
+_STREAMED = " (a response that is streamed keeps it until it was read or closed)"
 
 
 def _current_context() -> object:
@@ -96,12 +103,10 @@ def _contexts(before: object) -> list[str]:
 
 
 def _unclosed(opened: list[tuple[sqlite3.Connection, str]]) -> list[str]:
-    from sqlite_container import Connection
-
     return [
         f"an SQLite connection that was not closed: {line}"
         for connection, line in opened
-        if not isinstance(connection, Connection) and _is_open(connection)
+        if _is_open(connection)
     ]
 
 
@@ -119,7 +124,7 @@ _hooked = False
 
 @contextlib.contextmanager
 def _watched() -> Iterator[list[tuple[sqlite3.Connection, str]]]:
-    """The connections that are opened within, and where. An audit hook stays for ever."""
+    """What others than this package open within, and where. An audit hook stays for ever."""
     global _hooked
     if not _hooked:
         _hooked = True
@@ -134,5 +139,8 @@ def _watched() -> Iterator[list[tuple[sqlite3.Connection, str]]]:
 
 def _note(event: str, args: tuple[Any, ...]) -> None:
     if event == "sqlite3.connect/handle" and _watches:
-        line = traceback.extract_stack(limit=2)[0]
-        _watches[-1].append((args[0], f"{line.filename}:{line.lineno} in {line.name}"))
+        frame = sys._getframe(1)
+        if frame.f_globals.get("__name__", "").partition(".")[0] != "sqlite_container":
+            code = frame.f_code
+            line = f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
+            _watches[-1].append((args[0], line))

@@ -47,14 +47,19 @@ def connection(opened: Connection, config: DatabaseConfig) -> None:
 
 def extend(opened: sqlite3.Connection, config: DatabaseConfig) -> None:
     """What schema and statements may need: extensions, functions, and pragmas."""
+    plug_in(opened, config)
+    for pragma, value in _pragmas(config):
+        _set(opened, pragma, value)
+
+
+def plug_in(opened: sqlite3.Connection, config: DatabaseConfig) -> None:
+    """The part of it that changes nothing: extensions and functions."""
     for path in config.extensions:
         _load(opened, path)
     for name, function in config.functions.items():
         sqlite3.Connection.create_function(
             opened, name, function.narg, function.call, deterministic=function.deterministic
         )
-    for pragma, value in _pragmas(config):
-        _set(opened, pragma, value)
 
 
 def _load(opened: sqlite3.Connection, path: str) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakSet, finalize
@@ -26,6 +27,10 @@ live: WeakSet[Database] = WeakSet()
 """Every database of the process that is open."""
 known: WeakSet[Database] = WeakSet()
 """Every database of the process, open or not."""
+substitutes: list[Callable[[Database, Engine], Path | None]] = []
+"""For tests: asked one after the other, whenever a database opens, for the file to use."""
+refusals: list[Callable[[Database, Engine], None]] = []
+"""For tests: called whenever a database opens and before each loan, to refuse it by raising."""
 
 
 class Database:
@@ -45,6 +50,7 @@ class Database:
         self._held_for_fork = False
         self._lock = threading.Lock()  # guards opening and closing, and with them the next three
         self._pool: Pool | None = None
+        self._aside: list[Pool] = []  # what tests have put something else in the place of
         self._config: DatabaseConfig | None = None
         self._folders: Folders | None = None
         self._finalizer: finalize[[Pool], Database] | None = None
@@ -77,7 +83,12 @@ class Database:
 
             config = parse(settings, self.name)
             folders = folders or Folders.current()
-            pool = Pool(Engine(self.name, config, folders))
+            engine = Engine(self.name, config, folders)
+            for substitute in substitutes:
+                engine.file = substitute(self, engine)
+            for refuse in refusals:
+                refuse(self, engine)
+            pool = Pool(engine)
             pool.open()
             self._config, self._folders, self._pool = config, folders, pool
             self._finalizer = finalize(self, _abandon, pool)
@@ -136,7 +147,10 @@ class Database:
 
     def lend(self, borrower: Borrower, *, read_only: bool) -> Connection:
         """A connection for ``borrower``, to be given back by :meth:`give_back`."""
-        return self._opened().lend(borrower, read_only=read_only)
+        pool = self._opened()
+        for refuse in refusals:
+            refuse(self, pool.engine)
+        return pool.lend(borrower, read_only=read_only)
 
     def give_back(self, connection: Connection, borrower: Borrower) -> None:
         """End a loan. Safe to call twice, and after the database was closed."""
@@ -174,16 +188,25 @@ class Database:
                 raise RuntimeError(f"database {self.name!r} has connections that are out: {out}")
             self._reopen_when_used()
             live.discard(self)
+            aside = [] if pool is None else [pool]
+            self._aside += aside
 
         def put_back() -> None:
             self.close(0)
             with self._lock:
                 self._pool, self._config, self._folders, self._finalizer, self._shut = kept
                 self._open_lazily = lazily
-                if pool is not None:
+                for pool in aside:
+                    self._aside.remove(pool)
                     live.add(self)
 
         return put_back
+
+    def reopen_when_used(self) -> None:
+        """After it was closed, be as one that was not opened yet."""
+        with self._lock:
+            if self._pool is None:
+                self._reopen_when_used()
 
     def hold(self, timeout: float) -> None:
         """Before a fork: wait until nobody opens or closes it, and let nobody begin to."""
@@ -191,7 +214,8 @@ class Database:
 
     def park(self) -> bool:
         """Before a fork: close what can be closed. Tell whether there is nothing to wait for."""
-        return self._pool is None or self._pool.park()
+        parked = [pool.park() for pool in self._pools()]  # every one of them, so a list
+        return all(parked)
 
     def runs_elsewhere(self) -> bool:
         """Whether another thread is in the middle of a statement."""
@@ -204,18 +228,23 @@ class Database:
         if self._held_for_fork:
             self._held_for_fork = False
             self._lock.release()
-        if self._pool is not None:
-            self._pool.fork_is_over()
+        for pool in self._pools():
+            pool.fork_is_over()
 
     def forget(self) -> None:
         """After a fork, in the child: open anew when it is used next."""
         self._lock, self._held_for_fork = threading.Lock(), False
+        for pool in self._aside:
+            pool.fork_is_over()  # nothing of it is open, so it can be used here
         if self._pool is not None and self._config is not None:
             self._pool.forget()
             self._reopen_when_used()
             live.discard(self)
             if self._finalizer is not None:
                 self._finalizer.detach()
+
+    def _pools(self) -> list[Pool]:
+        return self._aside if self._pool is None else [*self._aside, self._pool]
 
     def _reopen_when_used(self) -> None:
         if self._open_lazily is None and self._config is not None:

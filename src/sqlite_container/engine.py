@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from os import path
 from pathlib import Path
@@ -54,12 +54,8 @@ class Folders:
     @classmethod
     def current(cls) -> Folders:
         """The current folder for everything."""
-        return cls(Path.cwd(), (Path.cwd(),))
-
-
-Substitute = Callable[["Engine"], Path | None]
-substitutes: list[Substitute] = []
-"""Asked one after the other, whenever a database opens, for the file to use: for tests."""
+        here = Path.cwd()
+        return cls(here, (here,))
 
 
 class Engine:
@@ -84,13 +80,16 @@ class Engine:
             statement_timeout=config.statement_timeout,
             row_factory=config.row_factory,
         )
-        for substitute in substitutes:
-            self.file = substitute(self)
 
     @property
     def uri(self) -> str:
         """What SQLite opens."""
         return self._memory if self.file is None else _file_uri(self.file, self.config.mode)
+
+    @property
+    def is_substituted(self) -> bool:
+        """Whether ``file`` is one that a test has put in the place of the right one."""
+        return self.file is not self.asked
 
     @property
     def place(self) -> str:
@@ -104,7 +103,7 @@ class Engine:
         written where that is possible.
         """
         self._check_file()
-        with self._explained():
+        with self.explained():
             if self._is_new() and self.config.mode == "rwc":
                 schema.rehearse(self.schema, self.config)
             if self.file is None:
@@ -129,7 +128,7 @@ class Engine:
 
     def connect(self, *, read_only: bool) -> Connection:
         """Open a connection, for reading only or for both."""
-        with self._explained():
+        with self.explained():
             return self._open(read_only=read_only)
 
     def convert(self, connection: Connection, *, read_only: bool) -> None:
@@ -147,7 +146,8 @@ class Engine:
         ``-wal`` file stay; a statement that runs to its end clears it.
         """
         if not connection.closed and not connection.parked:
-            with self.home.turn.closing, alone(self.file):
+            shared = None if self.is_substituted else self.file
+            with self.home.turn.closing, alone(shared):
                 with contextlib.suppress(sqlite3.Error):
                     raw(connection, "SELECT 1").fetchone()
                 connection.closed = True
@@ -155,7 +155,7 @@ class Engine:
 
     def optimize(self, connection: Connection) -> None:
         """Let SQLite bring its statistics up to date, without waiting for anybody."""
-        if not self.config.read_only:
+        if not self.config.read_only and not self.is_substituted:
             with contextlib.suppress(sqlite3.Error):
                 self.convert(connection, read_only=False)
                 for pragma in ("busy_timeout = 0", "analysis_limit = 400", "optimize"):
@@ -189,6 +189,36 @@ class Engine:
             return self.asked is not None and path.samefile(self.asked, file)
         return self.asked == file
 
+    # -- copying: for tests ---------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to the file as it is: no setting is applied that would change it."""
+        if self.file is None:
+            raise ValueError(f"{self.place} is no file")
+        uri = _file_uri(self.file, "ro" if self.config.read_only else "rw")
+        source = sqlite3.connect(uri, uri=True, timeout=self.config.busy_timeout)
+        try:
+            configure.plug_in(source, self.config)
+            source.execute("PRAGMA query_only = 1")
+            yield source
+        finally:
+            with alone(self.file):
+                source.close()
+            self.finish()
+
+    def copy_to(self, copy: str) -> None:
+        """Copy the file to a new one."""
+        with self.reading() as source, contextlib.closing(sqlite3.connect(copy)) as target:
+            target.execute("PRAGMA synchronous = OFF")  # if it fails, there is no copy
+            target.execute("PRAGMA journal_mode = OFF")
+            source.backup(target)
+
+    def copy_memory_to(self, other: Engine | None) -> None:
+        """Copy a database in memory to another one."""
+        if self._keeper is not None and other is not None and other._keeper is not None:
+            self._keeper.backup(other._keeper)
+
     def forget(self, *, clean: bool) -> None:
         """In a forked child: never touch what was inherited.
 
@@ -216,7 +246,7 @@ class Engine:
     def reopen(self, connection: Connection) -> None:
         """Give a connection whose handle was closed another one, as configured."""
         state = dict(vars(connection))
-        with self._explained():
+        with self.explained():
             sqlite3.Connection.__init__(connection, **self._arguments)  # empties its __dict__
             vars(connection).update(state)
             connection.parked = False
@@ -244,16 +274,23 @@ class Engine:
         file, folder = self.file, self.file and self.file.parent
         if file is None or folder is None:
             return
-        if self.identity() in _inherited_open:
+        if _inherited_open and self.identity() in _inherited_open:
             self._refuse(
                 "a connection to it was in a transaction, or had a cursor open, when this process"
                 " was forked; SQLite cannot use the file safely here. End the transaction before"
                 " the fork, or start the process by 'spawn'"
             )
+        if not self.is_substituted:
+            self._check_folder(folder)
+            self._check_access(file, folder)
+
+    def _check_folder(self, folder: Path) -> None:
         if not path.isdir(folder):
             self._refuse(f"there is no folder {str(folder)!r}; create it first")
         if not os.access(folder, os.X_OK):
             self._refuse(f"no permission to enter the folder {str(folder)!r}")
+
+    def _check_access(self, file: Path, folder: Path) -> None:
         if path.isdir(file):
             self._refuse("the path is a folder; name a file in it")
         if path.exists(file):
@@ -285,7 +322,8 @@ class Engine:
         raise DatabaseOpenError(f"{self.place}: {problem}")
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
+        """Within it, SQLite's errors name the database, and say more."""
         try:
             yield
         except DatabaseOpenError as error:

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from . import configure
 from .begin import raw
 from .connection import Connection
 from .errors import ConfigurationError, Mistake, SchemaError
+from .state import state_of
 from .statements import first_word, split
 
 if TYPE_CHECKING:
@@ -44,10 +46,16 @@ def find(place: str, path: str | None, folders: Sequence[Path]) -> Schema | None
 
 def _read(place: str, file: Path) -> str:
     try:
-        return file.read_text("utf-8-sig")
+        return _text(file, state_of(file))
     except (OSError, UnicodeDecodeError) as error:
         problem = f"{str(file)!r} cannot be read: {error}"
         raise ConfigurationError([Mistake(f"{place}.schema", problem)]) from error
+
+
+@lru_cache(64)
+def _text(file: Path, state: object) -> str:  # noqa: ARG001
+    """Read it, or have it from the last time if the state of the file is the same: for tests."""
+    return file.read_text("utf-8-sig")
 
 
 def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import itertools
 import os
-import shutil
-import sqlite3
-import tempfile
 import threading
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from dependency_injector import containers
 
-from . import engine as engines
-from .begin import raw
-from .connection import Connection
-from .database import Database, live
+from .database import Database, close_together, live, refusals, substitutes
 from .engine import Engine, Folders
+from .errors import DatabaseClosed, OutsideAppContext, UnknownDatabase
 from .lifecycle import databases
-from .schema import apply
+from .providers import DatabaseProvider
+from .scope import current_scope
+from .sqlite_dict import SQLiteDict
+from .temporary import Place, TemporaryFolder
+from .words import did_you_mean
 
 __all__ = ["isolated", "temporary_databases"]
 
@@ -43,21 +40,31 @@ def temporary_databases(
     It has the same schema and the same settings, and with ``keep_data`` a copy of the data;
     one that is only read (``mode: ro``) has that always, since nobody could fill it.
     ``only`` names the databases that are meant, such as ``notes``, ``tenants`` or
-    ``tenants.acme``. Whoever opens one of their files in this process gets the temporary one,
-    another container too. A database that is not used is not made.
+    ``tenants.acme``. Whoever opens one of their files in this process, or in one that is
+    forked within, gets the temporary one, another container too. A database that is not used
+    is not made.
 
-    Afterwards everything is as before, closed and deleted. Raises :class:`RuntimeError` if a
-    connection to one of the databases is out at the start. Not for use in two threads at the
-    same time: the files are replaced for the whole process.
+    Afterwards everything is as before, closed and deleted. A thread that was started within
+    and still runs is refused with :class:`DatabaseClosed`.
+
+    Raises :class:`RuntimeError` if a connection to one of the databases is out at the start,
+    and :class:`UnknownDatabase` for a name that the container does not have. Not for use in
+    two threads at the same time: the files are replaced for the whole process.
     """
-    sandbox = _Sandbox(container, only, keep_data=keep_data)
+    names = [only] if isinstance(only, str) else only
+    sandbox = _Sandbox(container, names, keep_data=keep_data)
     with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, sandbox.folder, ignore_errors=True)
+        stack.callback(sandbox.folder.remove)
+        stack.callback(sandbox.close)  # what another thread has opened since the first time
+        stack.callback(sandbox.end)
+        sandbox.begin()
         for database in sandbox.databases():
+            engine = database.engine
             stack.callback(database.set_aside())
-        engines.substitutes.append(sandbox.file_for)
-        stack.callback(_close_all, sandbox)
-        stack.callback(engines.substitutes.remove, sandbox.file_for)
+            sandbox.replace(database, engine)
+        stack.callback(sandbox.close)
+        stack.callback(sandbox.refuse_threads)
+        stack.callback(give_back)
         yield
 
 
@@ -72,171 +79,179 @@ def isolated(container: containers.Container) -> Iterator[None]:
         yield
 
 
+def give_back() -> None:
+    """Give back what an app context has borrowed that a fixture keeps open around a whole test."""
+    with contextlib.suppress(OutsideAppContext):
+        scope = current_scope()
+        if not scope.streaming:
+            scope.release()
+
+
 class _Sandbox:
-    """The temporary files of one block, by the files whose place they take."""
+    """One block: which databases are replaced, and by what."""
 
     def __init__(self, container: Any, only: Collection[str] | None, *, keep_data: bool) -> None:
         self._container = container
         self._only = only
         self._keep_data = keep_data
-        self._numbers = itertools.count(1)
-        self._files: dict[str, Path] = {}
-        self._lock = threading.Lock()  # guards the making of files
-        self._originals: set[str] = set()
-        self._look_again()
-        self.folder = Path(tempfile.mkdtemp(prefix="sqlite_container-", dir=_memory()))
+        self._threads = set(threading.enumerate())
+        self._kept: list[Engine] = []
+        self._places: dict[str, Place] = {}  # of the container's own databases, by their files
+        _check_names(container, only or ())
+        self._own = {each.current for each in self._providers()}
+        self.folder = TemporaryFolder()
+
+    def begin(self) -> None:
+        """From now on, who opens one of the databases opens a temporary one."""
+        _current.append(self)
+        substitutes.append(self.file_for)
+        _forget_threads()
+
+    def end(self) -> None:
+        """From now on, it is the database itself."""
+        substitutes.remove(self.file_for)
+        _current.remove(self)
 
     def databases(self) -> list[Database]:
         """What is to be set aside: the container's, and any that is open on their files."""
-        own = [provider.current for provider in self._providers()]
-        others = [each for each in list(live) if _file_of(each) in self._originals]
-        return list(dict.fromkeys([*own, *others]))
+        others = [each for each in list(live) if each not in self._own]
+        if others:
+            self._look()
+        return [*self._own, *(each for each in others if _real(each.engine) in self._places)]
 
-    def file_for(self, engine: Engine) -> Path | None:
-        """The file that ``engine`` is to open."""
-        if engine.file is None or engine.asked is None:
-            return engine.file
-        if engine.config.mode != "rwc" and not engine.file.exists():
-            return engine.file  # as without the block, that is an error
-        original = os.path.realpath(engine.asked)
-        if original not in self._originals:
-            self._look_again()
-        if original not in self._originals:
-            return engine.file
-        with self._lock:
-            if original not in self._files:
-                self._files[original] = self._make(engine)
-            return self._files[original]
+    def replace(self, database: Database, engine: Engine | None) -> None:
+        """Note what was set aside, and copy what is only in memory."""
+        if engine is not None:
+            self._kept.append(engine)
+            if self._keep_data and engine.file is None:
+                database.check()  # opens another one
+                engine.copy_memory_to(database.engine)
 
-    def opened(self) -> list[Database]:
-        """What is open on temporary files now."""
-        return [each for each in list(live) if each.engine and self._is_ours(each.engine.file)]
+    def file_for(self, database: Database, engine: Engine) -> Path | None:
+        """The file that a database is to open."""
+        place = self._place(database, engine)
+        return engine.file if place is None else self.folder.file_for(engine, place)
 
-    def _make(self, engine: Engine) -> Path:
-        keep_data = self._keep_data or engine.config.read_only
-        template = _template(engine, keep_data=keep_data)
-        file = self.folder / f"{next(self._numbers)}-{template.name}"
-        shutil.copyfile(template, file)
-        return file
+    def replaces(self, database: Database, engine: Engine) -> bool:
+        """Whether a database that is open outside of the block is replaced in it."""
+        return engine in self._kept or self._place(database, engine) is not None
 
-    def _is_ours(self, file: Path | None) -> bool:
-        return file is not None and file.parent == self.folder
+    def close(self) -> None:
+        """Close what is open on temporary files, or in memory instead of another."""
+        opened = [each for each in list(live) if self._is_temporary(each)]
+        close_together(opened, _PATIENCE)
+        for each in opened:
+            each.reopen_when_used()
 
-    def _providers(self) -> list[Any]:
-        return [each for each in databases(self._container) if self._means(each.name)]
+    def refuse_threads(self) -> None:
+        """Keep the threads that were started within, and still run, from what comes after."""
+        late = set(threading.enumerate()) - self._threads - {threading.current_thread()}
+        if late:
+            _late.append(_LateThreads(late, self))
+            refusals.append(_late[-1])
 
-    def _means(self, name: str) -> bool:
-        return self._only is None or any(f"{name}.".startswith(f"{each}.") for each in self._only)
+    def refuse_if_over(self, database: Database, engine: Engine) -> None:
+        """In a forked process: refuse to use files that the parent has deleted."""
+        if self.folder.holds(engine.file):
+            self.folder.check(engine)
 
-    def _look_again(self) -> None:
-        """The configuration may have other databases than before."""
+    def _is_temporary(self, database: Database) -> bool:
+        engine = database.engine
+        if engine is None or engine in self._kept:
+            return False
+        return database in self._own if engine.file is None else self.folder.holds(engine.file)
+
+    def _place(self, database: Database, engine: Engine) -> Place | None:
+        if engine.asked is None:
+            return None
+        if database not in self._own and _real(engine) not in self._places:
+            self._look()
+        if database in self._own:
+            return Place(engine.asked, self._keep_data or engine.config.read_only)
+        return self._places.get(_real(engine))
+
+    def _look(self) -> None:
+        """Find the files of the container's databases; its configuration may have changed."""
         for provider in self._providers():
-            config, folders = provider.config(), provider.folders or Folders.current()
+            config = provider.config()
             if not config.in_memory:
-                self._originals.add(os.path.realpath(folders.data / config.path))
+                folders = provider.folders or provider._folders_of_overridden()
+                file = (folders or Folders.current()).data / config.path
+                place = Place(file, self._keep_data or config.read_only)
+                self._places[os.path.realpath(file)] = place
+
+    def _providers(self) -> list[DatabaseProvider]:
+        return [each for each in databases(self._container) if _is_meant(each, self._only)]
 
 
-def _close_all(sandbox: _Sandbox) -> None:
-    for database in sandbox.opened():
-        database.close(_PATIENCE)
+_current: list[_Sandbox] = []
+"""The blocks that go on now, the innermost last."""
 
 
-def _file_of(database: Database) -> str | None:
-    engine = database.engine
-    return None if engine is None or engine.asked is None else os.path.realpath(engine.asked)
+def _in_child() -> None:
+    refusals.extend(sandbox.refuse_if_over for sandbox in _current)
 
 
-def _memory() -> str | None:
-    """A folder in memory, where a sync costs nothing; None for the usual temporary folder."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
-# -- templates: made once, then copied ----------------------------------------------------
+class _LateThreads:
+    """Threads that outlive their block are kept from what the block has replaced.
 
-_templates: dict[object, Path] = {}
-_home: Path | None = None
+    In a block that begins later they are welcome: a pool of threads is started once.
+    """
 
+    def __init__(self, threads: Collection[threading.Thread], sandbox: _Sandbox) -> None:
+        self._threads = WeakSet(threads)
+        self._sandbox = sandbox
+        self._outer = [each.folder for each in _current if each is not sandbox]
 
-def _template(engine: Engine, *, keep_data: bool) -> Path:
-    """A file with the schema (and the data) of the engine's database, ready to be copied."""
-    key = _key(engine, keep_data=keep_data)
-    if key not in _templates:
-        file = _new_template()
-        _fill(file, engine, keep_data=keep_data)
-        _templates[key] = file
-    return _templates[key]
+    def __call__(self, database: Database, engine: Engine) -> None:
+        thread = threading.current_thread()
+        if thread in self._threads and self._concerns(database, engine):
+            raise DatabaseClosed(
+                f"{engine.place}: thread {thread.name!r} was started within a"
+                " temporary_databases() block that is over; end it there"
+            )
 
+    def is_needed(self) -> bool:
+        """Whether one of the threads is still alive."""
+        return any(thread.is_alive() for thread in self._threads)
 
-def _new_template() -> Path:
-    global _home
-    if _home is None:
-        _home = Path(tempfile.mkdtemp(prefix="sqlite_container-", dir=_memory()))
-        atexit.register(shutil.rmtree, _home, ignore_errors=True)
-    return _home / f"{len(_templates)}.db"
-
-
-def _key(engine: Engine, *, keep_data: bool) -> object:
-    config, script = engine.config, engine.schema and engine.schema.script
-    settings = (
-        config.journal_mode,
-        repr(config.pragmas),
-        repr(config.functions),
-        config.extensions,
-    )
-    if script is not None and not keep_data:
-        return settings, script
-    return settings, script, keep_data, _state_of(engine.file)
+    def _concerns(self, database: Database, engine: Engine) -> bool:
+        file = engine.file
+        is_outside = not engine.is_substituted or any(each.holds(file) for each in self._outer)
+        return is_outside and self._sandbox.replaces(database, engine)
 
 
-def _state_of(file: Path | None) -> object:
-    """What changes when somebody writes to the file."""
-    states: list[object] = [str(file)]
-    for name in (f"{file}", f"{file}-wal"):
-        with contextlib.suppress(OSError):
-            status = Path(name).stat()
-            states.append((status.st_ino, status.st_mtime_ns, status.st_size))
-    return tuple(states)
+_late: list[_LateThreads] = []
 
 
-def _fill(file: Path, engine: Engine, *, keep_data: bool) -> None:
-    exists = engine.file is not None and engine.file.exists()
-    if keep_data and exists:
-        _copy_data(engine, file)
-    config = replace(engine.config, path=str(file), mode="rwc", schema=None)
-    template = Engine(engine.name, config, Folders.current())
-    connection = template.prepare()
-    try:
-        if engine.schema is not None:
-            apply(connection, engine.schema)
-        elif exists and not keep_data:
-            _copy_schema(engine, connection)
-    finally:
-        template.close(connection)
+def _forget_threads() -> None:
+    for each in [each for each in _late if not each.is_needed()]:
+        _late.remove(each)
+        refusals.remove(each)
 
 
-def _copy_data(engine: Engine, file: Path) -> None:
-    with _reading(engine) as source, contextlib.closing(sqlite3.connect(file)) as target:
-        sqlite3.Connection.backup(source, target)
+def _real(engine: Engine | None) -> str:
+    return "" if engine is None or engine.asked is None else os.path.realpath(engine.asked)
 
 
-def _copy_schema(engine: Engine, target: sqlite3.Connection) -> None:
-    """For a database without a schema file: what is in the real one, without its rows."""
-    with _reading(engine) as source:
-        statements = raw(
-            source,
-            "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-            " AND name NOT IN (SELECT name FROM pragma_table_list WHERE type = 'shadow')"
-            " ORDER BY type <> 'table', rowid",
-        ).fetchall()
-    for (sql,) in statements:
-        raw(target, sql)
+def _is_meant(provider: DatabaseProvider, only: Collection[str] | None) -> bool:
+    if only is None:
+        return True
+    overridden = [each for each in provider.overrides if isinstance(each, DatabaseProvider)]
+    return any(_is_in(each.name, name) for each in (provider, *overridden) for name in only)
 
 
-@contextlib.contextmanager
-def _reading(engine: Engine) -> Iterator[Connection]:
-    source = engine.connect(read_only=True)
-    try:
-        yield source
-    finally:
-        engine.close(source)
-        engine.finish()
+def _is_in(name: str, whole: str) -> bool:
+    return f"{name}.".startswith(f"{whole}.")
+
+
+def _check_names(container: Any, only: Collection[str]) -> None:
+    known = [each.name for each in databases(container)] if only else []
+    known += [each.path for each in container.traverse(types=[SQLiteDict])] if only else []
+    for name in only:
+        if not any(_is_in(each, name) for each in known):
+            raise UnknownDatabase(f"there is no database {name!r}{did_you_mean(name, known)}")

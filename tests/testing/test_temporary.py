@@ -1,84 +1,34 @@
-"""Databases of a test run: temporary, isolated, overridden, and checked."""
+"""Databases of a test run: temporary, isolated, overridden."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
+from flask import Flask
 
-from sqlite_container import Connection, Database, SQLite, SQLiteDict, shutdown
+from sqlite_container import (
+    Connection,
+    Database,
+    DatabaseClosed,
+    SQLite,
+    SQLiteDict,
+    UnknownDatabase,
+    database,
+    schema,
+    shutdown,
+    templates,
+    testing,
+)
+from sqlite_container.database import live
+from sqlite_container.flask import init_app
 from sqlite_container.testing import isolated, temporary_databases
-
-pytest_plugins = ["pytester"]
-
-
-class Service:
-    def __init__(self, database: Database) -> None:
-        self.database = database
-
-
-class Shop(containers.DeclarativeContainer):
-    config = providers.Configuration(strict=True)
-    notes = SQLite(config.databases.notes)
-    words = SQLite(config.databases.words)
-    cache = SQLite(config.databases.cache)
-    tenants = SQLiteDict(config.tenants)
-    service = providers.Singleton(Service, notes.database)
-
-
-def make(folder: Path) -> Any:
-    container = Shop()
-    container.config.from_dict(
-        {
-            "databases": {
-                "notes": {"path": str(folder / "notes.db"), "schema": str(folder / "notes.sql")},
-                "words": {"path": str(folder / "words.db"), "mode": "ro"},
-                "cache": ":memory:",
-            },
-            "tenants": {
-                "acme": {
-                    "path": str(folder / "{name}.db"),
-                    "schema": str(folder / "notes.sql"),
-                }
-            },
-        }
-    )
-    return container
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Any]:
-    """A container with one row in each of its real databases."""
-    (tmp_path / "notes.sql").write_text("CREATE TABLE note (title TEXT);")
-    words = sqlite3.connect(tmp_path / "words.db")
-    words.executescript("CREATE TABLE word (word TEXT); INSERT INTO word VALUES ('calm');")
-    words.close()
-    container = make(tmp_path)
-    add(container.notes.database())
-    add(container.tenants["acme"].database())
-    yield container
-    shutdown(container)
-
-
-def add(database: Database) -> None:
-    with database.transaction() as db:
-        db.execute("INSERT INTO note VALUES ('x')")
-
-
-def count(database: Database, table: str = "note") -> int:
-    with database.reader() as db:
-        return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.db*"))}
+from testing.helpers import add, content, count, make
 
 
 def test_each_database_is_fresh_and_the_real_ones_are_untouched(shop: Any, tmp_path: Path) -> None:
@@ -182,15 +132,22 @@ def test_a_connection_that_is_out_is_named(shop: Any) -> None:
         assert count(shop.notes.database()) == 0
 
 
-def test_a_thousand_tests_are_quick(shop: Any, tmp_path: Path) -> None:
-    """A fresh database is copied, not made anew: its schema runs once, however many there are."""
-    tables = "".join(f"CREATE TABLE t{i} (id INTEGER PRIMARY KEY, v);" for i in range(50))
-    (tmp_path / "notes.sql").write_text("CREATE TABLE note (title TEXT);" + tables)
-    began = time.monotonic()
-    for _ in range(100):
-        with temporary_databases(shop):
-            assert count(shop.notes.database()) == 0
-    assert time.monotonic() - began < 60  # a hang, not a figure
+def test_the_schema_runs_once(shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh database is written as a whole, however many there are; a new schema runs again."""
+    applied: list[object] = []
+
+    def apply(*args: Any) -> None:
+        applied.append(args)
+        schema.apply(*args)
+
+    monkeypatch.setattr(templates, "apply", apply)
+    for column, expected in (("once", 1), ("twice", 2)):
+        (tmp_path / "notes.sql").write_text(f"CREATE TABLE note (title TEXT, {column});")
+        for _ in range(10):
+            with temporary_databases(shop):
+                assert count(shop.notes.database(), f"(SELECT {column} FROM note)") == 0
+                assert count(shop.tenants["acme"].database()) == 0
+        assert len(applied) == expected
 
 
 def test_what_an_override_opened_is_closed_when_it_ends(shop: Any, tmp_path: Path) -> None:
@@ -220,82 +177,159 @@ def test_a_fake_connection_is_left_alone(shop: Any) -> None:
     assert not isinstance(fake, Connection)
 
 
-PROJECT = """
-    import sqlite3, pytest
-    from dependency_injector import containers
-    from sqlite_container import SQLite, shutdown
-
-    class Shop(containers.DeclarativeContainer):
-        notes = SQLite("notes.db")
-
-    @pytest.fixture
-    def container():
-        container = Shop()
-        yield container
-        shutdown(container)
-"""
-
-
-def run(pytester: pytest.Pytester, test: str) -> pytest.RunResult:
-    pytester.makeconftest(PROJECT)
-    pytester.makepyfile(test)
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider")
-
-
-def test_the_plugin_gives_fresh_databases(pytester: pytest.Pytester) -> None:
-    """Two tests with the fixture find an empty database each, and no file is made."""
-    result = run(
-        pytester,
-        """
-        import pytest
-        @pytest.mark.parametrize("n", [1, 2])
-        def test_it(n, temporary_databases):
-            with temporary_databases.notes.database().transaction() as db:
-                db.execute("CREATE TABLE t (i)")
-        """,
-    )
-    result.assert_outcomes(passed=2)
-    assert not (pytester.path / "notes.db").exists()
+@pytest.mark.parametrize("only", [["note"], ["tenants.acm"], ["notes", "word"], "nots", [""]])
+def test_a_name_that_does_not_exist_is_told(shop: Any, only: Any) -> None:
+    """A typing mistake in ``only`` does not leave the real database in place."""
+    with (
+        pytest.raises(UnknownDatabase, match="there is no database"),
+        temporary_databases(shop, only=only),
+    ):
+        pytest.fail("it began")
+    assert count(shop.notes.database()) == 1
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        (
-            "kept = temporary_databases.notes.database().connection(); kept.__enter__()",
-            "not given back*test_*py*",
-        ),
-        ("import sqlite3; kept = sqlite3.connect(':memory:')", "not closed: *test_*py*"),
-        (
-            "import flask; context = flask.Flask('x').app_context(); context.push()",
-            "app context that was pushed",
-        ),
-    ],
+    "only", ["notes", ["notes"], {"tenants.acme", "notes"}, ("cache", "notes")]
 )
-def test_the_plugin_fails_a_test_that_leaves_something_open(
-    pytester: pytest.Pytester, line: str, said: str
-) -> None:
-    """What a test leaves open is named, with the place where it was opened."""
-    result = run(
-        pytester,
-        f"""
-        everything = []
-        def test_it(temporary_databases):
-            {line}
-            everything.append(dict(locals()))
-        """,
-    )
-    result.stdout.fnmatch_lines([f"*{said}*"])
-    assert result.parseoutcomes().get("errors") == 1
+def test_names_can_come_in_any_collection(shop: Any, only: Any) -> None:
+    """Also as one string."""
+    with temporary_databases(shop, only=only):
+        assert count(shop.notes.database()) == 0
+        assert count(shop.words.database(), "word") == 1
+        assert count(shop.tenants["acme"].database()) == ("tenants.acme" not in only)
 
 
-def test_the_plugin_costs_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> None:
-    """The library is not imported by a run that uses no fixture of it."""
-    pytester.makepyfile(
-        """
-        import sys
-        def test_it():
-            assert "sqlite_container" not in sys.modules
-        """
-    )
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+def test_a_tenant_that_is_new_is_temporary_too(shop: Any, tmp_path: Path) -> None:
+    """Whether the configuration had it when the block began, or has it only now."""
+    with temporary_databases(shop):
+        settings = {"path": str(tmp_path / "{name}.db"), "schema": str(tmp_path / "notes.sql")}
+        shop.config.tenants.from_dict({"zoo": settings})
+        add(shop.tenants["zoo"].database())
+        later = make(tmp_path)
+        later.config.tenants.from_dict({"zoo": settings})
+        assert count(later.tenants["zoo"].database()) == 1
+    assert not (tmp_path / "zoo.db").exists()
+    shutdown(later)
+
+
+def test_an_override_within_is_temporary_too(shop: Any, tmp_path: Path) -> None:
+    """A database that takes the place of one of the container's is one of them."""
+    for only in (None, ["notes"]):
+        with temporary_databases(shop, only=only):
+            other = SQLite(
+                {"path": str(tmp_path / "other.db"), "schema": str(tmp_path / "notes.sql")}
+            )
+            with shop.notes.override(other):
+                add(shop.notes.database())
+        with (
+            shop.notes.override(other),
+            temporary_databases(shop, only=only),
+        ):
+            add(shop.notes.database())
+            assert count(shop.notes.database()) == 1
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_a_relative_path_starts_where_it_does_without_the_block(tmp_path: Path) -> None:
+    """In an app that is its instance folder, for whoever overrides a database as well."""
+    app = Flask(__name__, instance_path=str(tmp_path))
+    container: Any = containers.DynamicContainer()
+    container.notes = SQLite("notes.db")
+    container.notes.assign_parent(container)
+    init_app(app, container)
+    stranger = Database()
+    with container.notes.override(SQLite("other.db")), temporary_databases(container):
+        for name in ("notes.db", "other.db"):
+            stranger.open(tmp_path / name)
+            with stranger.transaction() as db:
+                db.execute("CREATE TABLE note (title TEXT)")
+            stranger.close()
+        assert count(container.notes.database()) == 0
+    assert not list(tmp_path.glob("*.db"))
+
+
+def test_another_name_of_the_file_is_the_same_file(shop: Any, tmp_path: Path) -> None:
+    """Through a link, or a path that goes round in circles."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "notes.db")
+    (tmp_path / "folder").mkdir()
+    linked = make(tmp_path, path=str(tmp_path / "link.db"))
+    for path in ("link.db", "folder/../notes.db", "notes.db"):
+        for container in (shop, linked):
+            stranger = Database()
+            with temporary_databases(container):
+                stranger.open(tmp_path / path)
+                add(stranger)
+                assert count(container.notes.database()) == 1
+            stranger.close()
+            assert count(container.notes.database()) == 1
+    shutdown(linked)
+
+
+def test_whoever_was_not_open_yet_opens_the_real_one_afterwards(shop: Any, tmp_path: Path) -> None:
+    """A service of another container, which the block met closed, is not left closed."""
+    other = make(tmp_path)
+    held = other.notes.database.current
+    with temporary_databases(shop):
+        add(held)
+        assert count(held) == count(shop.notes.database()) == 1
+    assert count(held) == 1
+    add(held)
+    assert count(shop.notes.database()) == 2
+    shutdown(other)
+
+
+def test_a_database_that_was_closed_is_closed_again(shop: Any) -> None:
+    """A container that was shut down is so after the block, whatever happened within."""
+    kept = shop.notes.database()
+    shutdown(shop)
+    with temporary_databases(shop):
+        add(shop.notes.database())
+        assert count(kept) == 1
+    assert kept.closed
+    with pytest.raises(DatabaseClosed):
+        count(kept)
+
+
+def test_resources_can_be_initialised_and_shut_down_within(shop: Any, tmp_path: Path) -> None:
+    """A test that starts and ends the container does so with temporary databases."""
+    before = content(tmp_path)
+    with temporary_databases(shop):
+        for _ in range(2):
+            shop.init_resources()
+            add(shop.notes.database())
+            shop.shutdown_resources()
+        assert count(shop.notes.database()) == 2
+    assert content(tmp_path) == before
+    assert count(shop.notes.database()) == 1
+
+
+def test_nothing_of_a_block_is_left_in_the_process(shop: Any) -> None:
+    """No connection, no database, no hook: also after one that could not begin."""
+    open_before = {each.name: each for each in live}
+    with temporary_databases(shop), isolated(shop):
+        add(shop.notes.database())
+    with (
+        shop.words.database().connection(),
+        pytest.raises(RuntimeError, match="'words'"),
+        temporary_databases(shop),
+    ):
+        pytest.fail("it began")
+    assert {each.name: each for each in live} == open_before | {"words": shop.words.database()}
+    assert [*database.substitutes, *database.refusals, *testing._current] == []
+    assert [each._aside for each in live] == [[]] * len(live)
+    assert count(shop.notes.database()) == 1
+
+
+def test_an_app_context_around_a_block_gives_back_what_it_has(tmp_path: Path) -> None:
+    """What it borrowed within goes back at the end; afterwards it gets a real one."""
+    app = Flask(__name__, instance_path=str(tmp_path))
+    container: Any = containers.DynamicContainer()
+    container.notes = SQLite("notes.db")
+    container.notes.assign_parent(container)
+    init_app(app, container)
+    with app.app_context():
+        for _ in range(2):
+            with temporary_databases(container):
+                container.notes.connection().execute("CREATE TABLE note (title TEXT)")
+        assert container.notes.connection().execute("SELECT * FROM sqlite_schema").fetchall() == []
+    shutdown(container)
