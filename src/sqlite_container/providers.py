@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from dependency_injector import containers, providers
 
 from . import report
 from .connection import Connection
-from .database import Database
+from .database import Database, live
 from .engine import Folders
 from .errors import (
     DatabaseClosed,
@@ -92,16 +93,17 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
         database.name = self.name
         if self.refusal is not None:
             raise DatabaseClosed(f"database {self.name!r} is not opened any more: {self.refusal}")
-        config, folders = self.config(), self.folders or self._folders_of_overridden()
-        self._refuse_twin(config, folders or Folders.current())
+        config = self.config()
+        folders = self.folders or self._folders_of_overridden() or Folders.current()
+        if not config.in_memory:
+            self._refuse_twin(folders.data / config.path)
         database.open(config, folders)
 
-    def _refuse_twin(self, config: DatabaseConfig, folders: Folders) -> None:
+    def _refuse_twin(self, file: Path) -> None:
         """Two databases of one container on the same file are a mistake in the settings."""
-        file = folders.data / config.path
-        for provider in () if config.in_memory or self.owner is None else _all_with(self.owner):
-            engine = provider.current.engine
-            if provider is not self and engine is not None and engine.is_on(file):
+        same = [each for each in list(live) if each.engine is not None and each.engine.is_on(file)]
+        for provider in _all_with(self.owner) if same and self.owner is not None else ():
+            if provider is not self and provider.current in same:
                 raise DatabaseOpenError(
                     f"database {self.name!r} ({file}): database {provider.name!r} of the same"
                     f" container has this file open; look at {self.place}.path"

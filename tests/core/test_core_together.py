@@ -40,6 +40,8 @@ from sqlite_container.pool import Pool
 PATIENT, IMPATIENT = 600.0, 0.005
 """Seconds that anybody waits: in one database for ever, in the other hardly at all."""
 INSERT = "INSERT INTO note VALUES ('x')"
+CONFLICT = "INSERT OR ROLLBACK INTO one VALUES (1)"
+"""Fails, and SQLite rolls back the transaction that it is in."""
 NAPS = (
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT nap(i) FROM n) SELECT i FROM n WHERE i < 0"
 )
@@ -148,6 +150,8 @@ class Actor(threading.Thread):
             if how == "insert":
                 held.db.execute(INSERT)
                 held.rows += 1
+            elif how == "conflict":
+                held.db.execute(CONFLICT)
             elif how == "immediate" and not held.writing:
                 held.db.execute("BEGIN IMMEDIATE")
             elif how == "block" and not held.block:
@@ -176,14 +180,12 @@ class Actor(threading.Thread):
             held.block = bool(held.db.revoked)
 
     def nap(self, held: Held, sql: str) -> None:
-        wrote = held.block and held.writing
         self.naps_on = held.db
         with noting_the_end(held):
             try:
                 held.db.execute(sql)
             finally:
                 self.napping = False
-                held.lost |= wrote and not held.writing
 
     def spoil(self, held: Held, how: str) -> None:
         with noting_the_end(held):
@@ -196,11 +198,13 @@ class Actor(threading.Thread):
 @contextmanager
 def noting_the_end(held: Held) -> Iterator[None]:
     """Forget the rows that were not committed, once their transaction is over."""
+    wrote = held.writing
     try:
         yield
     finally:
         if not held.writing:
             held.rows = 0
+            held.lost |= wrote and held.block
 
 
 def nap(number: int) -> int:
@@ -275,6 +279,8 @@ class TogetherMachine(RuleBasedStateMachine):
         self.folder = Path(self.stack.enter_context(folder))
         with plain(self.folder / "notes.db") as connection:
             connection.execute("CREATE TABLE note (title)")
+            connection.execute("CREATE TABLE one AS SELECT 1 AS number")
+            connection.execute("CREATE UNIQUE INDEX only_one ON one (number)")
         self.settings = [
             self.settings_for(patient, PATIENT),
             self.settings_for(impatient, IMPATIENT),
@@ -314,11 +320,12 @@ class TogetherMachine(RuleBasedStateMachine):
             self.ask_and_write(actor, where, times)
             self.settle()
 
-    @rule(who=WHO, which=WHICH, how=st.sampled_from(["block", "insert", "immediate"]))
+    @rule(who=WHO, which=WHICH, how=st.sampled_from(["block", "insert", "immediate", "conflict"]))
     def begin(self, who: int, which: int, how: str) -> None:
         if found := self.holder(who, which, borrows=True):
             actor, held = found
             may = refusals(held) | self.busy(actor, held.pool, held)
+            may |= {sqlite3.IntegrityError} if how == "conflict" else set()
             self.tell(actor, partial(actor.begin, held, how), held.pool, may)
             self.settle()
 
@@ -369,11 +376,13 @@ class TogetherMachine(RuleBasedStateMachine):
             stop(busy[who % len(busy)])
             self.settle()
 
-    @rule(who=WHO, where=st.none() | WHICH)
-    def die(self, who: int, where: int | None) -> None:
-        """A thread ends, whatever it has, and gives nothing back; a new one may write."""
-        actor = self.idle(who)
-        if actor is not None:
+    @rule(who=WHO, which=WHICH, writes=st.booleans(), where=st.none() | WHICH)
+    def die(self, who: int, which: int, writes: bool, where: int | None) -> None:
+        """A thread ends with what it has, and gives nothing back; a new one may write."""
+        if writes:
+            self.begin(who, which, "insert")
+        if found := self.holder(who, which):
+            actor, _ = found
             actor.orders.put(None)
             actor.join()
             self.dead += actor.held
@@ -675,8 +684,8 @@ TestTogether = pytest.mark.filterwarnings(
     "ignore::sqlite_container.LeakWarning", "ignore::sqlite_container.UncommittedWarning"
 )(TogetherMachine.TestCase)
 TestTogether.settings = settings(
-    max_examples=40,
-    stateful_step_count=40,
+    max_examples=70,
+    stateful_step_count=50,
     deadline=None,
     derandomize=True,
     database=None,
