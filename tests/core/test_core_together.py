@@ -54,6 +54,7 @@ what the threads have come to may differ.
 """
 
 HIT = -1.0
+"""In place of seconds: when what is waited for comes, an exception comes with it."""
 
 Errors = set[type[BaseException]]
 
@@ -423,17 +424,22 @@ class TogetherMachine(RuleBasedStateMachine):
         giver=WHO,
         which=WHICH,
         asker=WHO,
-        where=WHICH,
+        spoils=st.booleans(),
         writes=st.booleans(),
-        when=st.sampled_from([0, 0.004, 0.005, 0.006, HIT]),
+        when=st.sampled_from([HIT, HIT, 0, 0.004, 0.005, 0.006]),
     )
     def give_back_as_a_wait_ends(
-        self, giver: int, which: int, asker: int, where: int, *, writes: bool, when: float
+        self, giver: int, which: int, asker: int, *, spoils: bool, writes: bool, when: float
     ) -> None:
-        """A connection, or the turn, comes free when who waits for it is about to give up."""
-        found, other = self.holder(giver, which), self.idle(asker)
-        if found is None or other is None or other is found[0] or len(other.held) > 1:
+        """A connection, or a place, or the turn, comes free for one who is about to give up."""
+        found, other = self.holder(giver, which, borrows=True), self.idle(asker)
+        if found is None or other is None or other is found[0]:
             return
+        actor, held = found
+        if spoils:
+            self.tell(actor, partial(actor.spoil, held, "alter"), held.pool, refusals(held))
+            self.settle()
+        where = 0 if is_patient(held.pool) else 1
         if writes:
             self.ask_and_write(other, where, times=1)
         else:
@@ -444,7 +450,6 @@ class TogetherMachine(RuleBasedStateMachine):
                 hit(other)
         else:
             time.sleep(when)
-        actor, held = found
         self.tell(actor, partial(actor.give_back, held), held.pool, set())
         self.settle()
 

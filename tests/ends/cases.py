@@ -27,7 +27,7 @@ from ends.runner import (
     wait_until,
 )
 
-GUNICORN = "{scripts}/gunicorn -b 127.0.0.1:{port} -w 3 --graceful-timeout 3 -p {folder}/pid"
+GUNICORN = "{scripts}/gunicorn -b 127.0.0.1:{port} -w 3 --graceful-timeout 10 -p {folder}/pid"
 UWSGI = "{scripts}/uwsgi --http-socket 127.0.0.1:{port} --wsgi-file ends/ends_app.py --callable app"
 FLASK = "{python} -m flask --app ends.ends_app run --port {port}"
 
@@ -443,10 +443,10 @@ CASES = [
     Case("gunicorn gthread", "TERM", "busy", 0, "--preload"),
     Case("gunicorn gthread", "HUP reload", "busy", 0),
     Case("gunicorn gthread", "KILL", "busy", 0),
-    Case("gunicorn gevent", "TERM", "busy", 0),
+    Case("gunicorn gevent", "TERM", "busy", 0, within=9),  # its workers look once a second
     Case("gunicorn gevent", "INT", "idle", 0, tries=2),  # told twice, it may skip its atexit
     held("gunicorn gevent", "TERM", 0),
-    Case("gunicorn gevent", "TERM", "busy", 0, "--preload"),
+    Case("gunicorn gevent", "TERM", "busy", 0, "--preload", within=9),
     Case("granian", "TERM until gone", "idle", 0, tries=3),
     Case("granian", "TERM until gone", "busy", 0, tries=3),
     Case("granian", "INT until gone", "busy", 0, tries=3),
