@@ -18,8 +18,7 @@ _RIVALRY = 5.0
 
 def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
     """Execute without asking whose connection it is: for those who look after connections."""
-    cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
-    cursor.row_factory = None
+    cursor = sqlite3.Cursor(connection)  # without the connection's row_factory
     try:
         return cursor.execute(sql, parameters)
     except BaseException:

@@ -10,39 +10,6 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from threading import current_thread, get_ident
 from time import monotonic
-from typing import Protocol
-from weakref import ref
-
-
-class About(Protocol):
-    """What a scope was opened for, such as a request; kept for reports, also when that ended."""
-
-    def describe(self) -> str:
-        """The request, in words."""
-        ...
-
-    def origin(self) -> Origin | None:
-        """The function that a framework called."""
-        ...
-
-
-class Scope(Protocol):
-    """What lends connections to everything that runs in it, such as a Flask app context."""
-
-    @property
-    def about(self) -> About | None:
-        """What it was opened for, if that is known."""
-        ...
-
-    @property
-    def streaming(self) -> bool:
-        """Whether only the response's body is left to be sent."""
-        ...
-
-    def forget(self) -> None:
-        """In a forked child: hold nothing any more."""
-        ...
-
 
 Origin = tuple[str, int, str]
 """File, line and function from which a connection was asked for."""
@@ -51,12 +18,13 @@ _OURS = (__name__.partition(".")[0], "dependency_injector", "contextlib")
 _PLUMBING = ("flask", "werkzeug", "asyncio", "asgiref")
 
 
-def caller() -> Origin | None:
+def caller(depth: int) -> Origin | None:
     """The first line below this package and dependency-injector that is the user's own.
 
-    None where a framework called: then the connection was injected, and the view is known.
+    ``depth`` calls are ours for sure. None where a framework called: then the connection was
+    injected, and the view is known.
     """
-    frame = sys._getframe(1)
+    frame = sys._getframe(depth)
     while (package := _package(frame.f_globals.get("__name__", ""))) in _OURS:
         if frame.f_back is None:
             return None
@@ -71,66 +39,43 @@ def _package(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _nothing(*_: object) -> None:
-    return None
-
-
 class Borrower:
-    """The one who may use a connection now: a thread, or what runs in one scope.
+    """The one who may use a connection now: a thread, for the length of a block.
 
-    ``current`` and ``expected`` tell whether the code that uses the connection runs in the
-    borrower's context: they agree there, and cost little to ask. ``keeps`` is kept alive for
-    as long as the loan lasts.
+    ``current`` and ``expected`` tell whether the code that uses the connection runs where it
+    was lent to, beside the thread: they agree there, and cost little to ask. ``keeps`` is kept
+    alive for as long as the loan lasts.
     """
 
-    __slots__ = (
-        "about",
-        "called_from",
-        "current",
-        "expected",
-        "keeps",
-        "scope",
-        "since",
-        "thread",
-        "told",
-    )
+    __slots__ = ("called_from", "keeps", "thread")
 
-    def __init__(
-        self,
-        keeps: object,
-        scope: Scope | None = None,
-        current: Callable[[None], object] = _nothing,
-        expected: Callable[[], object] = _nothing,
-    ) -> None:
+    current: Callable[[None], object] = dict[None, object]().get
+    expected: Callable[[], object] = type(None)
+
+    def __init__(self, keeps: object) -> None:
         self.keeps = keeps
-        self.scope = None if scope is None else ref(scope)
-        self.current = current
-        self.expected = expected
         self.thread = current_thread()
-        self.about = None if scope is None else scope.about
-        self.called_from = caller() if self.about is None else None
-        self.since = monotonic()
-        self.told = False
+        self.called_from = caller(3)
 
     def may_use_it_here(self) -> bool:
         """Whether the code that runs now runs for this borrower, in whichever thread."""
-        if self.scope is None:
-            return get_ident() == self.thread.ident
-        scope = self.scope()
-        if scope is not None and scope.streaming:
-            return True  # some servers send the body from another thread
-        return self.current(None) is self.expected()
+        return get_ident() == self.thread.ident
+
+    def gone(self) -> bool:
+        """Whether nobody is left who could give the connection back."""
+        return not self.thread.is_alive()
+
+    def describe(self) -> str | None:
+        """What it borrows for, such as a request, in words."""
+        return None
 
     @property
     def origin(self) -> Origin | None:
         """The line that asked for the connection, or the view that it was injected into."""
-        return self.called_from if self.about is None else self.about.origin()
+        return self.called_from
 
-    def gone(self) -> bool:
-        """Whether nobody is left who could give the connection back."""
-        if self.scope is None:
-            return not self.thread.is_alive()
-        return self.scope() is None
+    def forget(self) -> None:
+        """In a forked child: what was lent is the parent's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +113,19 @@ def holder(
     database: str,
     borrower: Borrower,
     *,
+    lent: float,
     read_only: bool,
     statement: str | None = None,
     reading_since: float | None = None,
 ) -> Holder:
-    """The record of a borrower as it stands now."""
+    """The record of a loan as it stands now; the moments are those of ``monotonic()``."""
     now = monotonic()
-    seconds = now - borrower.since
+    seconds = now - lent
     origin = borrower.origin
     return Holder(
         database=database,
         thread=borrower.thread.name,
-        request=None if borrower.about is None else borrower.about.describe(),
+        request=borrower.describe(),
         since=datetime.fromtimestamp(time.time(), UTC) - timedelta(seconds=seconds),
         seconds=seconds,
         where=None if origin is None else "{}:{} in {}".format(*origin),

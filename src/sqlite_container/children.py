@@ -6,40 +6,55 @@ import sqlite3
 from typing import Any
 from weakref import ref
 
-from .cursor import Cursor, turn_into_returned
+from .cursor import turn_into_returned
 from .inherit import keep_for_ever
+
+_MANY = 64
+"""References after which those to dead cursors are sorted out."""
 
 
 class Children:
-    """Those that somebody still refers to. They end with the loan that they were opened in."""
+    """Those that somebody still refers to. They end with the loan that they were opened in.
 
-    __slots__ = ("_discard", "_refs")
+    Only the connection's user adds to it; any thread may look at it.
+    """
+
+    __slots__ = ("_blobs", "_cursors", "_limit")
 
     def __init__(self) -> None:
-        self._refs: set[ref[Any]] = set()
-        self._discard = self._refs.discard
+        self._cursors: list[ref[Any]] = []
+        self._blobs: list[ref[sqlite3.Blob]] = []
+        self._limit = _MANY
 
-    def add(self, child: Any) -> None:
+    def add(self, cursor: Any) -> None:
         """Remember it for as long as it lives."""
-        self._refs.add(ref(child, self._discard))
+        cursors = self._cursors
+        cursors.append(ref(cursor))  # sqlite3 has made the same reference: this costs little
+        if len(cursors) > self._limit:
+            self._cursors = [each for each in cursors if each() is not None]
+            self._limit = _MANY + 2 * len(self._cursors)
+
+    def add_blob(self, blob: sqlite3.Blob) -> None:
+        """Remember it for as long as it lives."""
+        self._blobs = [*(each for each in self._blobs if each() is not None), ref(blob)]
 
     def living(self) -> list[Any]:
         """Those that are there at this moment."""
-        found = [each() for each in list(self._refs)]
+        found = [each() for each in (*self._cursors, *self._blobs)]
         return [child for child in found if child is not None]
 
     def has_open_blob(self) -> bool:
         """Whether a blob among them may still be read or written."""
-        return bool(self._refs) and any(_is_open_blob(child) for child in self.living())
+        return any(_is_open_blob(each()) for each in self._blobs) if self._blobs else False
 
     def giving_rows_since(self) -> list[float]:
         """When each cursor began that still has rows to give, as far as is known."""
-        cursors = [child for child in self.living() if isinstance(child, Cursor)]
-        return [each.began for each in cursors if each.began is not None and each.description]
+        began = [getattr(child, "began", None) for child in self.living()]
+        return [each for each in began if each is not None]
 
     def finish(self) -> None:
         """Close all of them; a cursor that somebody kept can say why."""
-        if not self._refs:
+        if not self._cursors and not self._blobs:
             return
         for child in self.living():
             if isinstance(child, sqlite3.Cursor):
@@ -47,7 +62,7 @@ class Children:
                 turn_into_returned(child)
             else:
                 child.close()
-        self._refs.clear()
+        self._cursors, self._blobs = [], []
 
     def inherited(self) -> None:
         """In a forked child: they are the parent's, and are never finalized here."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 
+_SLOTS = ("_sql", "began")
+
+
 class Cursor(sqlite3.Cursor):
     """A ``sqlite3.Cursor`` whose statements go through its connection's owner and turn.
 
@@ -23,22 +26,21 @@ class Cursor(sqlite3.Cursor):
     cost half of the row again.
     """
 
+    __slots__ = _SLOTS
+
     if TYPE_CHECKING:
         connection: Connection  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    began: float | None = None
-    """When it began to give rows; None if it has no more, as far as that was seen."""
-
-    def __init__(self, connection: sqlite3.Connection, /) -> None:
-        super().__init__(connection)
-        self.connection.children.add(self)
+        began: float | None
+        """When it began to give rows; None, or not set, if it has no more to give."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         connection = self.connection
+        if not hasattr(self, "began"):
+            connection.children.add(self)  # made by its class: Connection.cursor() did so before
         connection._before(sql)
         try:
             super().execute(sql, parameters)
-            self.began = monotonic()
+            self.began = monotonic() if self.description else None
             return self
         except BaseException as error:
             connection._fail(error, sql)
@@ -98,7 +100,10 @@ class Cursor(sqlite3.Cursor):
 class TimedCursor(Cursor):
     """A cursor that is also watched while it fetches, for ``statement_timeout``."""
 
-    _sql = ""
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _sql: str
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         self._sql = sql
@@ -108,13 +113,13 @@ class TimedCursor(Cursor):
         return self._fetch(super().__next__)
 
     def _fetch(self, fetch: Any, *args: Any) -> Any:
-        connection = self.connection
-        connection._enter(self._sql)
+        connection, sql = self.connection, getattr(self, "_sql", "fetching rows")
+        connection._enter(sql)
         connection.fetching = True
         try:
             return fetch(*args)
         except BaseException as error:
-            connection._fail(error, self._sql)
+            connection._fail(error, sql)
             raise
         finally:
             connection.fetching = False
@@ -123,6 +128,8 @@ class TimedCursor(Cursor):
 
 class ReturnedCursor(sqlite3.Cursor):
     """What a cursor becomes when its connection goes back: closed, and able to say why."""
+
+    __slots__ = _SLOTS  # as in the class that it takes the place of, or Python would refuse
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise NotYourConnection(
@@ -133,6 +140,10 @@ class ReturnedCursor(sqlite3.Cursor):
 
     execute = executemany = executescript = _refuse
     fetchone = fetchmany = fetchall = __next__ = _refuse
+
+
+class _ReturnedWithDict(ReturnedCursor):
+    """The same for a class of the user's."""
 
 
 @cache
@@ -149,4 +160,4 @@ def turn_into_returned(child: Any) -> None:
     """Let a cursor that somebody kept say why it gives no rows any more."""
     if isinstance(child, sqlite3.Cursor):
         with suppress(TypeError):  # a class of the user's with slots of its own
-            child.__class__ = ReturnedCursor
+            child.__class__ = _ReturnedWithDict if hasattr(child, "__dict__") else ReturnedCursor

@@ -147,7 +147,9 @@ class Database:
 
     def lend(self, borrower: Borrower, *, read_only: bool) -> Connection:
         """A connection for ``borrower``, to be given back by :meth:`give_back`."""
-        pool = self._opened()
+        pool = self._pool
+        if pool is None:
+            pool = self._opened()
         for refuse in refusals:
             refuse(self, pool.engine)
         return pool.lend(borrower, read_only=read_only)
@@ -221,7 +223,7 @@ class Database:
         """Whether another thread is in the middle of a statement."""
         out = self._pool.out() if self._pool is not None else []
         me = threading.get_ident()
-        return any(each.running and borrower.thread.ident != me for each, borrower in out)
+        return any(connection.running and connection.thread != me for connection, _ in out)
 
     def fork_is_over(self) -> None:
         """After a fork, in the parent."""

@@ -245,10 +245,8 @@ class Engine:
 
     def reopen(self, connection: Connection) -> None:
         """Give a connection whose handle was closed another one, as configured."""
-        state = dict(vars(connection))
         with self.explained():
-            sqlite3.Connection.__init__(connection, **self._arguments)  # empties its __dict__
-            vars(connection).update(state)
+            connection.open_again(**self._arguments)
             connection.parked = False
             configure.connection(connection, self.config)
             self.convert(connection, read_only=connection.read_only)

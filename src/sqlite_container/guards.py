@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ROW_FACTORY: Any = sqlite3.Connection.row_factory
 TEXT_FACTORY: Any = sqlite3.Connection.text_factory
 ISOLATION_LEVEL: Any = sqlite3.Connection.isolation_level
+AUTOCOMMIT: Any = getattr(sqlite3.Connection, "autocommit", None)  # since Python 3.12
 
 _READING = "backup iterdump serialize".split()
 _ALTERING = (
@@ -23,8 +24,9 @@ _ALTERING = (
 
 def guard(owned: type[Connection]) -> None:
     """Put a check before the attributes and methods that sqlite3 does not check itself."""
-    for name in ("row_factory", "text_factory", "isolation_level"):
-        setattr(owned, name, _attribute(getattr(sqlite3.Connection, name)))
+    for descriptor in (ROW_FACTORY, TEXT_FACTORY, ISOLATION_LEVEL, AUTOCOMMIT):
+        if descriptor is not None:
+            setattr(owned, descriptor.__name__, _attribute(descriptor))
     for name in (*_READING, *_ALTERING):
         if hasattr(sqlite3.Connection, name):  # some are missing in some builds and versions
             setattr(owned, name, _checked(name, altering=name in _ALTERING))
@@ -52,6 +54,8 @@ def _attribute(descriptor: Any) -> Any:
         self.touched = True
         try:
             descriptor.__set__(self, value)
+            if descriptor is AUTOCOMMIT:
+                self._autocommit = value if isinstance(value, bool) else None
         finally:
             self._after()
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .borrower import Borrower
 from .turn import Turn
-
-if TYPE_CHECKING:
-    from .connection import Connection
 
 
 @dataclass(slots=True)
@@ -24,5 +21,5 @@ class Home:
     row_factory: Any = None
     closing: bool = False
     look_after: Callable[[], None] = lambda: None
-    reopen: Callable[[Connection], None] = lambda _: None
-    give_back: Callable[[Connection, Borrower], None] = lambda *_: None
+    reopen: Callable[[Any], None] = lambda _: None
+    give_back: Callable[[Any, Borrower], None] = lambda *_: None

@@ -43,12 +43,11 @@ class Ledger(Generic[C, W]):
 
     def take(self, *, read_only: bool) -> C | None:
         """An idle connection: of the kind that is wanted, or else, if full, of the other."""
-        for position in range(len(self.idle) - 1, -1, -1):
-            if self.idle[position][0].read_only is read_only:
-                return self.idle.pop(position)[0]
-        if self.idle and self.size >= self.max_size:
-            return self.idle.pop()[0]
-        return None
+        idle = self.idle
+        for position in range(len(idle) - 1, -1, -1):
+            if idle[position][0].read_only is read_only:
+                return idle.pop(position)[0]
+        return idle.pop()[0] if idle and self.size >= self.max_size else None
 
     def reserve(self) -> bool:
         """Claim the place of a connection that is about to be opened."""

@@ -95,15 +95,18 @@ class Pool:
             ledger.counters.requests_num += 1
             connection = None if ledger.waiters else ledger.take(read_only=read_only)
             if connection is not None:
-                ledger.out[connection] = borrower
+                self._hand_out(connection, borrower)
             elif ledger.waiters or not ledger.reserve():
                 waiter = self._enqueue()
         if waiter is not None:
             connection = self._wait(waiter, borrower)
         if connection is None or connection.read_only is not read_only:
             return self._prepare(connection, borrower, read_only=read_only)
-        connection.lend(borrower)
         return connection
+
+    def _hand_out(self, connection: Connection, borrower: Borrower) -> None:
+        self._ledger.out[connection] = borrower
+        connection.lend(borrower)
 
     def _enqueue(self) -> _Waiter:
         counters, limit = self._ledger.counters, self._config.max_waiting
@@ -138,7 +141,7 @@ class Pool:
             counters.requests_wait_ms += waited * 1000
             if waiter.granted:
                 if waiter.connection is not None:
-                    self._ledger.out[waiter.connection] = borrower
+                    self._hand_out(waiter.connection, borrower)
                 return waiter.connection
             counters.requests_errors += 1
             if waiter in self._ledger.waiters:
@@ -159,7 +162,7 @@ class Pool:
     def _prepare(
         self, connection: Connection | None, borrower: Borrower, *, read_only: bool
     ) -> Connection:
-        """Open what is None, or convert what is of the other kind; then lend it."""
+        """Open what is None, or convert what is of the other kind."""
         try:
             if connection is None:
                 connection = self._open_one(borrower, read_only=read_only)
@@ -168,13 +171,12 @@ class Pool:
         except BaseException:
             self._discard(connection)
             raise
-        connection.lend(borrower)
         return connection
 
     def _open_one(self, borrower: Borrower, *, read_only: bool) -> Connection:
         connection = self._opened(lambda: self.engine.connect(read_only=read_only))
         with self._lock:
-            self._ledger.out[connection] = borrower
+            self._hand_out(connection, borrower)
             closing = self._closing
             if closing:
                 del self._ledger.out[connection]
@@ -215,8 +217,8 @@ class Pool:
         """
         if connection.borrower is not borrower:
             return
-        now = monotonic()
-        overdue = now - borrower.since >= self._leak_threshold
+        now, lent = monotonic(), connection.since
+        overdue = now - lent >= self._leak_threshold
         record = self._overdue(connection, borrower, now) if overdue else None
         uncommitted = healthy = False
         try:
@@ -225,30 +227,27 @@ class Pool:
         except sqlite3.Error as error:
             report.logger.warning("%s: a connection is replaced: %s", self.engine.place, error)
         finally:
-            self._settle(connection, borrower, now, healthy=healthy)
+            self._settle(connection, now, healthy=healthy)
         if uncommitted:
             # Not of the connection: it may be out to the next by now.
-            told = holder(self.engine.name, borrower, read_only=False)
+            told = holder(self.engine.name, borrower, lent=lent, read_only=False)
             report.uncommitted(self.engine.place, borrower, told)
         if record is not None:
             report.leak(self.engine.place, borrower, record, "was out")
 
-    def _settle(
-        self, connection: Connection, borrower: Borrower, now: float, *, healthy: bool
-    ) -> None:
+    def _settle(self, connection: Connection, now: float, *, healthy: bool) -> None:
         """Lend it to the next, keep it, or close it."""
         ledger = self._ledger
         with self._lock:
-            counters = ledger.counters
-            counters.usage_ms += (now - borrower.since) * 1000
+            ledger.counters.usage_ms += (now - connection.since) * 1000
             keep = healthy and not self._closing and now - connection.born <= self._max_lifetime
             if keep:
                 ledger.out.pop(connection, None)
                 waiter = ledger.free(connection, now)
                 if waiter is not None:
                     waiter.grant(connection)
-            if not healthy:
-                counters.returns_bad += 1
+            elif not healthy:
+                ledger.counters.returns_bad += 1
         if not keep:
             self._discard(connection)
         if now >= self._next_look:
@@ -316,9 +315,9 @@ class Pool:
         report.leak(self.engine.place, borrower, record, what)
 
     def _overdue(self, connection: Connection, borrower: Borrower, now: float) -> Holder | None:
-        if now - borrower.since < self._leak_threshold or borrower.told:
+        if now - connection.since < self._leak_threshold or connection.told:
             return None
-        borrower.told = True
+        connection.told = True
         return self._record(connection, borrower)
 
     def _record(self, connection: Connection, borrower: Borrower) -> Holder:
@@ -326,6 +325,7 @@ class Pool:
         return holder(
             self.engine.name,
             borrower,
+            lent=connection.since,
             read_only=connection.read_only,
             statement=running and running[0],
             reading_since=connection.reading_since(),
@@ -416,9 +416,9 @@ class Pool:
             idle, out = self._ledger.drain(), list(self._ledger.out.items())
         for connection in idle:
             self.engine.close(connection)
-        left = [borrower for connection, borrower in out if not connection.park()]
+        left = [connection for connection, _ in out if not connection.park()]
         being_opened = self._ledger.size > len(out)
-        return not being_opened and all(each.thread.ident == self._forking for each in left)
+        return not being_opened and all(each.thread == self._forking for each in left)
 
     def fork_is_over(self) -> None:
         """In the parent: let those go on who waited for the fork."""
@@ -431,9 +431,8 @@ class Pool:
         inherited = list(self._ledger.out.items())
         inherited += [(connection, None) for connection, _ in self._ledger.idle]
         for connection, borrower in inherited:
-            scope = borrower and borrower.scope and borrower.scope()
-            if scope:
-                scope.forget()
+            if borrower is not None:
+                borrower.forget()
             connection.inherited()
         being_opened = self._ledger.size > len(inherited)
         clean = not being_opened and all(connection.parked for connection, _ in inherited)

@@ -84,7 +84,7 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Database:
         database = self._database
-        if database.closed:
+        if database._pool is None:
             self._open()
         return database
 

@@ -5,29 +5,49 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
-from .borrower import About, Borrower
+from .borrower import Borrower, Origin
 from .connection import Connection
 from .database import Database
 from .errors import OutsideAppContext
 
 
-class Scope:
+class Scope(Borrower):
     """The connections of one app context: each is lent at its first use, and given back once.
 
     ``_lock`` guards lending: two threads of one request that ask at the same moment get the
     same connection.
     """
 
-    def __init__(self, current: Callable[[None], object], expected: Callable[[], object]) -> None:
+    __slots__ = (
+        "__weakref__",
+        "_ended",
+        "_lock",
+        "connections",
+        "expected",
+        "readers",
+        "streaming",
+    )
+
+    def __init__(self, context: ref[Any], called_from: Origin | None) -> None:
+        self.keeps = None
+        self.thread = threading.current_thread()
+        self.called_from = called_from
+        self.expected = context
         self.connections: dict[Database, Connection] = {}
         self.readers: dict[Database, Connection] = {}
         self.streaming = False
-        self.about: About | None = None
         self._ended = False
-        self._current = current
-        self._expected = expected
         self._lock = threading.Lock()
+
+    def may_use_it_here(self) -> bool:
+        if self.streaming:
+            return True  # some servers send the body from another thread
+        return self.current(None) is self.expected()
+
+    def gone(self) -> bool:
+        return self.expected() is None
 
     def lend(self, database: Database, *, read_only: bool) -> Connection:
         """This scope's connection to ``database``. Raises what :meth:`Database.connection` does."""
@@ -35,8 +55,7 @@ class Scope:
         with self._lock:
             connection = held.get(database)
             if connection is None:
-                borrower = Borrower(database, self, self._current, self._expected)
-                connection = held[database] = database.lend(borrower, read_only=read_only)
+                connection = held[database] = database.lend(self, read_only=read_only)
             return connection
 
     def release(self) -> None:
@@ -44,9 +63,7 @@ class Scope:
         for held in (self.connections, self.readers):
             while held:
                 _, connection = held.popitem()
-                borrower = connection.borrower
-                if borrower is not None and borrower.scope is not None:
-                    connection.home.give_back(connection, borrower)
+                connection.home.give_back(connection, self)
 
     def forget(self) -> None:
         """In a forked child: the connections are the parent's; others are lent when asked for."""

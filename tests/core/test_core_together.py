@@ -34,6 +34,7 @@ from sqlite_container import (
     turn,
 )
 from sqlite_container.database import Loan
+from sqlite_container.home import Home
 from sqlite_container.pool import Pool
 
 PATIENT, IMPATIENT = 600.0, 0.005
@@ -218,6 +219,12 @@ def nap(number: int) -> int:
 
 def is_patient(pool: Pool | None) -> bool:
     return pool is not None and pool.engine.config.busy_timeout == PATIENT
+
+
+def home_of(writer: turn.Writer) -> Home:
+    """The database that a connection belongs to."""
+    assert isinstance(writer, Connection)
+    return writer.home
 
 
 def borrower_of(writer: turn.Writer) -> threading.Thread:
@@ -636,7 +643,7 @@ class TogetherMachine(RuleBasedStateMachine):
             ledger, home = each._ledger, each.engine.home
             assert ledger.size == len(ledger.idle) + len(ledger.out) <= ledger.max_size
             assert home.turn is self.turn
-            assert set(ledger.out) - dead == {db for db in known if vars(db)["home"] is home}
+            assert set(ledger.out) - dead == {db for db in known if home_of(db) is home}
             assert not (home.closing and ledger.idle)
             assert not (ledger.idle and ledger.waiters)
 

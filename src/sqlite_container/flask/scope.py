@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
 
 from flask import Flask, Request, Response
@@ -10,7 +10,7 @@ from flask import globals as flask_globals
 from flask.globals import _cv_app
 from werkzeug.wsgi import ClosingIterator
 
-from ..borrower import Origin
+from ..borrower import Origin, caller
 from ..errors import OutsideAppContext
 from ..explain import cut_short
 from ..scope import Scope, install
@@ -26,35 +26,42 @@ _current_request = getattr(flask_globals, "_cv_request", _cv_app)  # one context
 
 
 class AppScope(Scope):
-    """The connections that are out to one app context."""
+    """The connections that are out to one app context, and the request they are used for.
+
+    Keeps neither the app nor the context alive.
+    """
+
+    __slots__ = ("_app", "_request", "body")
+
+    current = _cv_app.get
 
     def __init__(self, context: AppContext) -> None:
-        super().__init__(_cv_app.get, ref(context))
-        self.body: ref[Body] | None = None
-        request = getattr(_current_request.get(None), "request", None)
-        self.about = None if request is None else _View(context.app, request)
-
-
-class _View:
-    """The request that a connection was lent for. Keeps neither the app nor the context alive."""
-
-    __slots__ = ("_app", "_request")
-
-    def __init__(self, app: Flask, request: Request) -> None:
-        self._app = ref(app)
+        request: Request | None = getattr(_current_request.get(None), "request", None)
+        super().__init__(ref(context), caller(4) if request is None else None)
+        self._app = ref(context.app)
         self._request = request
+        self.body: ref[Body] | None = None
 
-    def describe(self) -> str:
+    def gone(self) -> bool:
+        body = self.body
+        return self.expected() is None and (body is None or body() is None)
+
+    def describe(self) -> str | None:
         request = self._request
+        if request is None:
+            return None
         return f"{request.method} {request.path} ({request.endpoint})"
 
+    @property
     def origin(self) -> Origin | None:
-        app, endpoint = self._app(), self._request.endpoint
-        if app is None or endpoint not in app.view_functions:
+        app, request = self._app(), self._request
+        if request is None:
+            return self.called_from
+        if app is None or request.endpoint not in app.view_functions:
             return None
-        view = app.view_functions[endpoint]
+        view = app.view_functions[request.endpoint]
         view_class = getattr(view, "view_class", None)
-        view = getattr(view_class, self._request.method.lower(), view)
+        view = getattr(view_class, request.method.lower(), view)
         code = getattr(list(wiring.layers(view))[-1], "__code__", None)
         return code and (code.co_filename, code.co_firstlineno, code.co_name)
 
@@ -70,7 +77,8 @@ def find_scope() -> AppScope:
     held: dict[str, AppScope] = context.g.__dict__
     scope = held.get(_KEY)
     if scope is None:
-        _check_extension(context.app)
+        if wiring.EXTENSION not in context.app.extensions:
+            _refuse(context.app)
         scope = held.setdefault(_KEY, AppScope(context))
     return scope
 
@@ -81,12 +89,11 @@ def held() -> list[Connection]:
     return [] if scope is None else scope.held
 
 
-def _check_extension(app: Flask) -> None:
-    if wiring.EXTENSION not in app.extensions:
-        raise OutsideAppContext(
-            f"app {app.name!r} would never give the connection back: call"
-            " sqlite_container.flask.init_app(app, container) when it is created"
-        )
+def _refuse(app: Flask) -> NoReturn:
+    raise OutsideAppContext(
+        f"app {app.name!r} would never give the connection back: call"
+        " sqlite_container.flask.init_app(app, container) when it is created"
+    )
 
 
 def connect(app: Flask) -> None:
@@ -109,16 +116,19 @@ def end_first(app: Flask) -> None:
 
 def _end(_: BaseException | None) -> None:
     scope: AppScope | None = _cv_app.get().g.__dict__.get(_KEY)
-    if scope is None:
-        return
-    if scope.streaming and scope.body is not None and scope.body() is None:
-        scope.streaming = False  # another response took its place
-    scope.end()
+    if scope is not None:
+        if scope.streaming and scope.body is not None and scope.body() is None:
+            scope.streaming = False  # another response took its place
+        scope.end()
 
 
 def _wait_for_body(response: Response) -> Response:
     """Keep the connections until a streamed body is sent: it may read from them."""
     scope: AppScope | None = _cv_app.get().g.__dict__.get(_KEY)
+    if type(response.response) is list:  # as usual; is_streamed takes longer to tell it
+        if scope is not None:
+            scope.streaming = False
+        return response
     if scope is None or not scope.held:
         return _begin_in_body(response) if response.is_streamed else response
     if isinstance(response.response, ClosingIterator) and _is_small(response):
