@@ -54,15 +54,15 @@ class Children:
 
     def finish(self) -> None:
         """Close all of them; a cursor that somebody kept can say why."""
-        if not self._cursors and not self._blobs:
-            return
-        for child in self.living():
-            if isinstance(child, sqlite3.Cursor):
-                sqlite3.Cursor.close(child)
-                turn_into_returned(child)
-            else:
-                child.close()
-        self._cursors, self._blobs = [], []
+        for reference in self._cursors:
+            if (cursor := reference()) is not None:
+                sqlite3.Cursor.close(cursor)
+                turn_into_returned(cursor)
+        for blob in self._blobs:
+            if (open_blob := blob()) is not None:
+                open_blob.close()
+        if self._cursors or self._blobs:
+            self._cursors, self._blobs = [], []
 
     def inherited(self) -> None:
         """In a forked child: they are the parent's, and are never finalized here."""

@@ -35,12 +35,13 @@ class Cursor(sqlite3.Cursor):
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         connection = self.connection
-        if not hasattr(self, "began"):
-            connection.children.add(self)  # made by its class: Connection.cursor() did so before
-        connection._before(sql)
+        if connection.read_only:
+            connection._enter(sql)
+        else:
+            connection._before(sql)
         try:
             super().execute(sql, parameters)
-            self.began = monotonic() if self.description else None
+            self._executed()
             return self
         except BaseException as error:
             connection._fail(error, sql)
@@ -52,7 +53,9 @@ class Cursor(sqlite3.Cursor):
         connection = self.connection
         connection._before(sql)
         try:
-            return super().executemany(sql, parameters)
+            super().executemany(sql, parameters)
+            self._executed()
+            return self
         except BaseException as error:
             connection._fail(error, sql)
             raise
@@ -64,37 +67,49 @@ class Cursor(sqlite3.Cursor):
         connection._before_script(script)
         try:
             super().executescript(script)
+            self._executed()
+            return self
         except BaseException as error:
             connection._fail(error, script)
             raise
         finally:
             connection._after()
-        return self
+
+    def _executed(self) -> None:
+        """Note since when it gives rows, if it does."""
+        if not hasattr(self, "began"):  # made by its class: Connection.cursor() sets it
+            self.connection.children.add(self)
+        self.began = monotonic() if self.description else None
 
     def fetchone(self) -> Any:
-        row = self._fetch(super().fetchone)
+        try:
+            row = super().fetchone()
+        except sqlite3.Error as error:
+            self.connection._fail(error, "fetching rows")
+            raise
         if row is None:
             self.began = None
         return row
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         size = self.arraysize if size is None else size
-        rows: list[Any] = self._fetch(super().fetchmany, size)
+        try:
+            rows: list[Any] = super().fetchmany(size)
+        except sqlite3.Error as error:
+            self.connection._fail(error, "fetching rows")
+            raise
         if len(rows) < size:
             self.began = None
         return rows
 
     def fetchall(self) -> list[Any]:
-        rows: list[Any] = self._fetch(super().fetchall)
-        self.began = None
-        return rows
-
-    def _fetch(self, fetch: Any, *args: Any) -> Any:
         try:
-            return fetch(*args)
+            rows: list[Any] = super().fetchall()
         except sqlite3.Error as error:
             self.connection._fail(error, "fetching rows")
             raise
+        self.began = None
+        return rows
 
 
 class TimedCursor(Cursor):
@@ -109,10 +124,21 @@ class TimedCursor(Cursor):
         self._sql = sql
         return super().execute(sql, parameters)
 
-    def __next__(self) -> Any:
-        return self._fetch(super().__next__)
+    def fetchone(self) -> Any:
+        return self._timed(super().fetchone)
 
-    def _fetch(self, fetch: Any, *args: Any) -> Any:
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        rows: list[Any] = self._timed(super().fetchmany, size)
+        return rows
+
+    def fetchall(self) -> list[Any]:
+        rows: list[Any] = self._timed(super().fetchall)
+        return rows
+
+    def __next__(self) -> Any:
+        return self._timed(super().__next__)
+
+    def _timed(self, fetch: Any, *args: Any) -> Any:
         connection, sql = self.connection, getattr(self, "_sql", "fetching rows")
         connection._enter(sql)
         connection.fetching = True

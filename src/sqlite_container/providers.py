@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 from dependency_injector import containers, providers
 
 from . import report
+from . import scope as scopes
 from .connection import Connection
 from .database import Database, live
 from .engine import Folders
@@ -18,7 +19,6 @@ from .errors import (
     DatabaseOpenError,
 )
 from .places import copied, path_of, place_of, value_of
-from .scope import current_scope
 
 if TYPE_CHECKING:
     from .config import DatabaseConfig
@@ -188,7 +188,7 @@ class ConnectionProvider(_Overridable, providers.Provider[Connection]):
         yield from super().related
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Connection:
-        scope = current_scope()
+        scope = scopes.find()
         database = self.database()  # type: ignore[misc]
         connection = (scope.readers if self.read_only else scope.connections).get(database)
         if connection is None:

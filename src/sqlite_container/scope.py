@@ -31,7 +31,6 @@ class Scope(Borrower):
     )
 
     def __init__(self, context: ref[Any], called_from: Origin | None) -> None:
-        self.keeps = None
         self.thread = threading.current_thread()
         self.called_from = called_from
         self.expected = context
@@ -96,15 +95,11 @@ def _no_scope() -> Any:
     )
 
 
-_find: Callable[[], Scope] = _no_scope
+find: Callable[[], Scope] = _no_scope
+"""The scope of the code that runs now. Raises :class:`OutsideAppContext`."""
 
 
-def current_scope() -> Scope:
-    """The scope of the code that runs now. Raises :class:`OutsideAppContext`."""
-    return _find()
-
-
-def install(find: Callable[[], Scope]) -> None:
+def install(finder: Callable[[], Scope]) -> None:
     """Let a framework say which scope the code that runs now belongs to."""
-    global _find
-    _find = find
+    global find
+    find = finder

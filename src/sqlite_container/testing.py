@@ -12,12 +12,12 @@ from weakref import WeakSet
 
 from dependency_injector import containers
 
+from . import scope as scopes
 from .database import Database, close_together, live, refusals, substitutes
 from .engine import Engine, Folders
 from .errors import DatabaseClosed, OutsideAppContext, UnknownDatabase
 from .lifecycle import databases
 from .providers import DatabaseProvider
-from .scope import current_scope
 from .sqlite_dict import SQLiteDict
 from .temporary import Place, TemporaryFolder
 from .words import did_you_mean
@@ -82,7 +82,7 @@ def isolated(container: containers.Container) -> Iterator[None]:
 def give_back() -> None:
     """Give back what an app context has borrowed that a fixture keeps open around a whole test."""
     with contextlib.suppress(OutsideAppContext):
-        scope = current_scope()
+        scope = scopes.find()
         if not scope.streaming:
             scope.release()
 
