@@ -1,9 +1,10 @@
 """Whose turn it is to write: one fair queue for each database file of the process.
 
-A turn goes from one writer to the next in order of arrival. Handing it over costs a switch of
-threads, several times what a small transaction takes; so a thread that has just come straight
-back for its next transaction may go on writing for ``QUANTUM`` seconds before the next in the
-queue is given the turn. A thread that does something else in between passes it on at once.
+A turn goes from one writer to the next in order of arrival. But to wake the next one takes
+several times as long as a small transaction does. So a turn that comes free is left free at
+first: the next in the queue is woken and takes it, unless somebody who runs at that moment has
+been quicker. That ends ``QUANTUM`` seconds after the last time when the queue had its turn:
+from then on the turn is handed over, and whoever comes has to wait behind the others.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 QUANTUM = 0.001
-"""Seconds for which one thread may take the turn again and again while others wait."""
+"""Seconds for which others may be quicker than the first in the queue."""
 PATIENCE = 0.0001
-"""Seconds within which a thread has come straight back, and for which the turn is kept for it."""
+"""Seconds within which a thread has come straight back for its next transaction."""
 _LOOK = 0.0005
-"""Seconds after which the first in the queue looks whether a turn that was kept is wanted."""
+"""Seconds after which the first in the queue looks whether the turn is free, if nobody rings."""
 _LONG = 0.05
 """Seconds after which somebody who waits looks whether the holder still writes."""
 
@@ -49,10 +50,11 @@ class Withdrawn(Exception):
 
 
 class _This(threading.local):
-    """Stands for the thread that asks. Its number will not do: others get it when it has ended."""
+    """The thread that asks."""
 
     def __init__(self) -> None:
-        self.thread = object()
+        self.thread = object()  # its number will not do: others get it when it has ended
+        self.released = float("-inf")  # when it last released a turn
 
 
 _this = _This()
@@ -63,8 +65,8 @@ class _Waiter:
 
     def __init__(self, writer: Writer, *, quick: bool) -> None:
         self.writer = writer
-        self.thread = _this.thread
         self.quick = quick
+        self.thread = _this.thread
         self.granted = False
         self.looks = False
         self.bell = threading.Lock()
@@ -75,12 +77,6 @@ class _Waiter:
             self.bell.release()
 
 
-class _Habit(threading.local):
-    """When this thread last released the turn."""
-
-    released = float("-inf")
-
-
 # Guards the fields of every turn, and which thread waits for which of them. One for all turns,
 # because a deadlock is a circle through several; it is never held while anybody waits.
 _mutex = threading.Lock()
@@ -88,11 +84,7 @@ _waits: dict[object, Turn] = {}
 
 
 class Turn:
-    """The right to write to one file.
-
-    While nobody holds it and somebody waits, it is being kept for the thread that reigns, and
-    the first in the queue looks at short intervals whether that one came back.
-    """
+    """The right to write to one file."""
 
     def __init__(self) -> None:
         self.holder: Writer | None = None
@@ -100,11 +92,9 @@ class Turn:
         self.closing = threading.Lock()  # one connection to the file is closed at a time
         self.rivals = 0.0  # until when other processes are expected to write as well
         self._queue: deque[_Waiter] = deque()
-        self.thread: object = None  # the thread that reigns: it holds the turn, or held it last
-        self._quick = False  # whether that thread came straight back the last time
-        self._end = 0.0  # when its reign ends, if others wait
-        self._released = 0.0
-        self._habit = _Habit()
+        self._thread: object = None  # the one that holds it, or held it last
+        self._quick = False  # whether that thread had come straight back
+        self._open_until = 0.0  # until when others may be quicker than the queue
 
     @property
     def waiting(self) -> int:
@@ -117,13 +107,13 @@ class Turn:
         Raises :class:`TimedOut`, and :class:`Deadlock` at once where waiting is pointless.
         """
         now = monotonic()
-        quick = now - self._habit.released < PATIENCE
         thread = _this.thread
+        quick = now - _this.released < PATIENCE
         try:
             with _mutex:
-                if self.holder is None and (self.thread is thread or not self._queue):
-                    if not quick or self.thread is not thread:
-                        self._end = now + QUANTUM
+                if self.holder is None and (not self._queue or now < self._open_until):
+                    if not self._queue:
+                        self._open_until = now + QUANTUM
                     self._grant(writer, thread, now, quick=quick)
                     return
                 self._check_circle(thread)
@@ -145,7 +135,7 @@ class Turn:
 
     def is_held_here(self) -> bool:
         """Whether this thread holds it, or held it last."""
-        return self.thread is _this.thread
+        return self._thread is _this.thread
 
     def _wait(self, waiter: _Waiter, deadline: float) -> None:
         pause = min(_LONG, deadline - monotonic())
@@ -153,7 +143,9 @@ class Turn:
             rung = waiter.bell.acquire(timeout=max(0.0, pause))
             with _mutex:
                 now = monotonic()
-                if waiter.granted or self._is_unwanted(waiter, now, deadline):
+                if self.holder is None and self._queue[0] is waiter:
+                    self._pass_on(now)
+                if waiter.granted:
                     return
                 if now >= deadline:
                     raise TimedOut
@@ -170,15 +162,6 @@ class Turn:
         if holder is not None and not holder.still_writes():
             self.release(holder)
 
-    def _is_unwanted(self, waiter: _Waiter, now: float, deadline: float) -> bool:
-        """Take the turn if it was kept for a thread that has not come back."""
-        if self.holder is not None or self._queue[0] is not waiter:
-            return False
-        if now - self._released < PATIENCE and now < deadline:
-            return False
-        self._pass_on(now)
-        return True
-
     def _withdraw(self, writer: Writer, thread: object) -> None:
         """Undo ``acquire()``, wherever it was interrupted."""
         with _mutex:
@@ -193,40 +176,45 @@ class Turn:
     def _give_up(self) -> None:
         now = monotonic()
         self.holder = None
-        self._released = self._habit.released = now
+        if self._thread is _this.thread:
+            _this.released = now
         if self._queue:
-            if self._quick and now < self._end and self.thread is _this.thread:
-                self._keep()
-            else:
+            if now >= self._open_until:
                 self._pass_on(now)
+            else:
+                self._wake_first()
 
-    def _keep(self) -> None:
-        """Leave the turn to the thread that reigns; somebody looks whether it wants it."""
+    def _wake_first(self) -> None:
+        """Have the first in the queue take the turn.
+
+        Where a thread writes again and again, waking it each time would be in vain, and slow
+        both of them down: then it looks by itself, at short intervals.
+        """
         first = self._queue[0]
-        if not first.looks:
-            first.looks = True
+        if not (self._quick and first.looks):
+            first.looks = self._quick
             first.ring()
 
     def _pass_on(self, now: float) -> None:
         waiter = self._queue.popleft()
         waiter.granted = True
         _waits.pop(waiter.thread, None)  # before anybody asks whom the new holder waits for
-        self._end = now + QUANTUM
+        self._open_until = now + QUANTUM
         self._grant(waiter.writer, waiter.thread, now, quick=waiter.quick)
         waiter.ring()
 
     def _grant(self, writer: Writer, thread: object, now: float, *, quick: bool) -> None:
         self.holder = writer
         self.since = now
-        self.thread = thread
+        self._thread = thread
         self._quick = quick
 
     def _check_circle(self, thread: object) -> None:
         turn: Turn | None = self
         while turn is not None and turn.holder is not None:
-            if turn.thread is thread:
+            if turn._thread is thread:
                 raise Deadlock
-            turn = _waits.get(turn.thread)
+            turn = _waits.get(turn._thread)
 
 
 _turns: WeakValueDictionary[object, Turn] = WeakValueDictionary()
