@@ -56,11 +56,21 @@ def check_databases() -> Iterator[None]:
 
 
 def _container(request: pytest.FixtureRequest) -> Any:
+    others = []
     for name in ("container", "app"):
         with contextlib.suppress(pytest.FixtureLookupError):
             found = request.getfixturevalue(name)
-            return getattr(found, "container", found)
-    pytest.fail("temporary databases need a fixture 'app' or 'container' of the project", False)
+            found = getattr(found, "container", found)
+            if hasattr(found, "traverse") and not isinstance(found, type):
+                return found
+            others.append(f"; fixture {name!r} gives {found!r}, which has no container")
+    pytest.fail(_NO_CONTAINER + "".join(others), pytrace=False)
+
+
+_NO_CONTAINER = (
+    "temporary databases need a fixture of the project: 'app', with"
+    " sqlite_container.flask.init_app(app, container) called, or 'container', an instance of one"
+)
 
 
 @contextlib.contextmanager

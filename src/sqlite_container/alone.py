@@ -20,9 +20,12 @@ if sys.platform != "win32":  # there, a -wal file may stay when two processes en
 
 PATIENCE = 1.0
 """Seconds to wait for another process that closes; without the lock a ``-wal`` may stay."""
+_BURST = 5.0
+"""Seconds after waiting in vain within which nobody waits for the same folder again."""
 _TICK = 0.001
 
 _locked: set[int] = set()  # descriptors of folders that this process has locked
+_in_vain: dict[tuple[int, int], float] = {}  # until when not to wait, by device and inode
 
 
 @contextmanager
@@ -30,7 +33,9 @@ def alone(file: Path | None) -> Iterator[None]:
     """Close connections to ``file`` in this block, while no other process does.
 
     Blocks for at most ``PATIENCE`` seconds, and goes on without the lock where there is none to
-    be had: on a file system that has no locks, in a folder that may not be read.
+    be had: on a file system that has no locks, in a folder that may not be read. Whoever has
+    waited in vain has waited for everybody: for some seconds, connections to files of that
+    folder are closed without waiting, so that many of them take no longer than one.
     """
     folder = None if file is None else _open_folder(file)
     if folder is None:
@@ -50,6 +55,7 @@ def forget() -> None:
     while _locked:
         with suppress(OSError):
             os.close(_locked.pop())
+    _in_vain.clear()
 
 
 def _open_folder(file: Path) -> int | None:
@@ -59,16 +65,29 @@ def _open_folder(file: Path) -> int | None:
 
 
 def _lock(folder: int) -> None:
+    status = os.fstat(folder)
+    key = status.st_dev, status.st_ino
     deadline = monotonic() + PATIENCE
-    while monotonic() < deadline:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sleep(_TICK)
-        except OSError:
+    while not _try_to_lock(folder):
+        now = monotonic()
+        if now < _in_vain.get(key, 0.0):  # noted in this thread before, or in another just now
             return
-        else:
+        if now >= deadline:
+            _in_vain[key] = now + _BURST
             return
+        sleep(_TICK)
+    _in_vain.pop(key, None)
+
+
+def _try_to_lock(folder: int) -> bool:
+    """Whether there is nothing to wait for: it is locked now, or cannot be."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _unlock(folder: int) -> None:

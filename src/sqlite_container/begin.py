@@ -58,8 +58,9 @@ def _begins(connection: Connection, sql: str, deadline: float) -> bool:
     try:
         raw(connection, sql)
     except sqlite3.OperationalError as error:
-        busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-        if not busy or monotonic() >= deadline or connection.revoked:
+        passes = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+        passes = passes and error.sqlite_errorcode != sqlite3.SQLITE_BUSY_SNAPSHOT
+        if not passes or monotonic() >= deadline or connection.revoked:
             raise
         return False
     return True

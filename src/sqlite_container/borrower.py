@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from threading import current_thread, get_ident
+from threading import Thread, current_thread
 from time import monotonic
+from weakref import ref
 
 Origin = tuple[str, int, str]
 """File, line and function from which a connection was asked for."""
@@ -39,31 +40,48 @@ def _package(module: str) -> str:
     return module.partition(".")[0]
 
 
+_unwound: Thread | None = None
+
+
+def unwind() -> None:
+    """At the end of the process: this thread has left all its code, and only cleans up."""
+    global _unwound
+    _unwound = current_thread()
+
+
 class Borrower:
     """The one who may use a connection now: a thread, for the length of a block.
 
     ``current`` and ``expected`` tell whether the code that uses the connection runs where it
     was lent to, beside the thread: they agree there, and cost little to ask. ``keeps`` is kept
-    alive for as long as the loan lasts.
+    alive for as long as the loan lasts. ``block`` lives as long as the block that has the
+    connection: if an exception came before that had begun, nobody else will give it back.
     """
 
-    __slots__ = ("called_from", "keeps", "thread")
+    __slots__ = ("_block", "called_from", "keeps", "thread")
 
     current: Callable[[None], object] = dict[None, object]().get
     expected: Callable[[], object] = type(None)
 
-    def __init__(self, keeps: object) -> None:
+    def __init__(self, keeps: object, block: object = None) -> None:
         self.keeps = keeps
         self.thread = current_thread()
         self.called_from = caller(3)
+        self._block = None if block is None else ref(block)
 
     def may_use_it_here(self) -> bool:
         """Whether the code that runs now runs for this borrower, in whichever thread."""
-        return get_ident() == self.thread.ident
+        return current_thread() is self.thread
 
     def gone(self) -> bool:
         """Whether nobody is left who could give the connection back."""
-        return not self.thread.is_alive()
+        is_over = self._block is not None and self._block() is None
+        return is_over or self.unwound or not self.thread.is_alive()
+
+    @property
+    def unwound(self) -> bool:
+        """Whether its thread has left every block, because the process ends."""
+        return self.thread is _unwound
 
     def describe(self) -> str | None:
         """What it borrows for, such as a request, in words."""

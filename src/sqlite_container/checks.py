@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+from dependency_injector import containers, providers
 
 from . import schema
 from .engine import Folders
 from .errors import ConfigurationError, Mistake
 from .providers import DatabaseProvider
 from .sqlite_dict import SQLiteDict
+
+
+def check_container(container: Any, place: str) -> None:
+    """Raise :class:`ConfigurationError` for anything but an instance of a container."""
+    if not isinstance(container, containers.DynamicContainer | providers.Container):
+        raise ConfigurationError([Mistake(place, _no_container(container))])
+
+
+def _no_container(found: Any) -> str:
+    expected = f"an instance of a container is expected, found {found!r}"
+    if isinstance(found, type) and hasattr(found, "traverse"):
+        return f"{expected}; make one: {found.__name__}()"
+    if hasattr(found, "extensions"):
+        return f"{expected}; give the container of the app: app.container, once init_app has set it"
+    return expected
 
 
 def set_folders(container: Any, folders: Folders) -> None:
@@ -23,13 +41,8 @@ def check_settings(container: Any) -> None:
 
     Opens no database. Schema files are read, functions and extensions are looked up.
     """
-    mistakes: list[Mistake] = []
     files: dict[str, str] = {}
-    for each in _in_order(container):
-        try:
-            _check(each, files)
-        except ConfigurationError as error:
-            mistakes.extend(error.mistakes)
+    mistakes = [mistake for each in _in_order(container) for mistake in _check(each, files)]
     if mistakes:
         raise ConfigurationError(list(dict.fromkeys(mistakes)))
 
@@ -39,17 +52,28 @@ def _in_order(container: Any) -> list[Any]:
     return sorted(found, key=lambda each: each.path if isinstance(each, SQLiteDict) else each.name)
 
 
-def _check(provider: Any, files: dict[str, str]) -> None:
+def _check(provider: Any, files: dict[str, str]) -> Iterator[Mistake]:
     if isinstance(provider, SQLiteDict):
-        provider.names()
+        yield from _told_by(provider.names)
         return
-    config = provider.config()
+    yield from _told_by(provider.config)
     folders = provider.folders or Folders.current()
-    schema.find(provider.place, config.schema, folders.schemas)
-    if config.in_memory:
-        return
-    file = os.path.realpath(folders.data / config.path)
+    path, schema_path = provider.readable()
+    yield from _told_by(lambda: schema.find(provider.place, schema_path, folders.schemas))
+    if path is not None and path != ":memory:":
+        yield from _check_file(provider, os.path.realpath(folders.data / path), files)
+
+
+def _check_file(provider: Any, file: str, files: dict[str, str]) -> Iterator[Mistake]:
     first = files.setdefault(file, provider.name)
     if first != provider.name:
         problem = f"database {first!r} of this container is on the same file, {file!r}"
-        raise ConfigurationError([Mistake(f"{provider.place}.path", problem)])
+        yield Mistake(f"{provider.place}.path", problem)
+
+
+def _told_by(ask: Callable[[], object]) -> Sequence[Mistake]:
+    try:
+        ask()
+    except ConfigurationError as error:
+        return error.mistakes
+    return ()

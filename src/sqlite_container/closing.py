@@ -28,7 +28,7 @@ class Closing:
     """
 
     def __init__(self, pool: Pool, timeout: float) -> None:
-        self._pool = pool
+        self.pool = pool
         self._timeout = timeout
         began = monotonic()
         self._grace_ends = began + min(GRACE, timeout / 2)
@@ -37,18 +37,18 @@ class Closing:
 
     def step(self) -> bool:
         """Do what is to be done at this moment; tell whether the end is reached."""
-        self._pool.look_after()
+        self.pool.look_after()
         now = monotonic()
-        if self._pool.size and now >= self._grace_ends:
+        if self.pool.size and now >= self._grace_ends:
             self._interrupt(now)
-        if self._pool.size and now >= self._deadline:
+        if self.pool.size and now >= self._deadline:
             self._leave_the_rest()
             return True
-        return not self._pool.size
+        return not self.pool.size
 
     def wait(self) -> None:
         """Wait for the next connection to come back, or for the time of the next step."""
-        self._pool.wait_for_return(_TICK)
+        self.pool.wait_for_return(_TICK)
 
     def _interrupt(self, now: float) -> None:
         """Interrupt what runs for longer than the grace, fetching included.
@@ -57,12 +57,12 @@ class Closing:
         borrower sees an error, lets go, and the connection comes back.
         """
         since = now if now >= self._deadline else now - GRACE
-        self._pool.interrupt(running_since=since)
+        self.pool.interrupt(running_since=since)
 
     def _leave_the_rest(self) -> None:
-        for connection, borrower in self._pool.out():
+        for connection, borrower in self.pool.out():
             if not connection.revoked:
-                self._pool.leave(connection, borrower, self._timeout)
+                self.pool.leave(connection, borrower, self._timeout)
 
 
 def wait_for(closings: Iterable[Closing]) -> None:

@@ -7,12 +7,13 @@ import as everything else here together.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -43,7 +44,19 @@ def _path(value: object) -> object:
         raise ValueError("a plain path is expected, not a URI; say what it opens with 'mode'")
     if text.startswith(":") and text != ":memory:":
         raise ValueError("a path is expected; the in-memory database is ':memory:'")
+    if _URL.match(text):
+        plain = text.partition("://")[2].removeprefix("/") or ":memory:"
+        raise ValueError(f"a plain path is expected, not a URL; write {plain!r}")
+    if _UNEXPANDED.search(text):
+        raise ValueError(
+            "'~' and variables are not expanded here; write the whole path, or expand it before"
+            " with os.path.expanduser() or os.path.expandvars()"
+        )
     return text
+
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_UNEXPANDED = re.compile(r"^~([/\\]|$)|\$\{\w+\}|(^|[/\\])\$\w+[/\\]")
 
 
 def _imported(value: object) -> object:
@@ -189,7 +202,25 @@ def parse(settings: object, place: str) -> DatabaseConfig:
     try:
         return _database.validate_python(_as_mapping(settings, place))
     except ValidationError as error:
-        raise ConfigurationError([_mistake(place, detail) for detail in error.errors()]) from None
+        raise _in_words(error, place, DatabaseConfig) from None
+
+
+def readable(settings: object, place: str) -> tuple[str | None, str | None]:
+    """The path, and the schema's, each if it can be read, whatever else is wrong."""
+    if isinstance(settings, DatabaseConfig):
+        return settings.path, settings.schema
+    try:
+        found = _as_mapping(settings, place)
+    except ConfigurationError:
+        return None, None
+    return _path_or_none(found.get("path")), _path_or_none(found.get("schema"))
+
+
+def _path_or_none(value: object) -> str | None:
+    try:
+        return cast(str, _path(value))
+    except ValueError:
+        return None
 
 
 def _as_mapping(settings: object, place: str) -> Mapping[str, object]:
@@ -204,22 +235,76 @@ def _as_mapping(settings: object, place: str) -> Mapping[str, object]:
     raise ConfigurationError([Mistake(place, f"{expected}, found {found}")])
 
 
-def _mistake(place: str, detail: Any) -> Mistake:
+def _in_words(error: ValidationError, place: str, top: Any) -> ConfigurationError:
+    mistakes = [_mistake(place, detail, top) for detail in error.errors()]
+    return ConfigurationError(list(dict.fromkeys(mistakes)))
+
+
+def _mistake(place: str, detail: Any, top: Any) -> Mistake:
     steps: tuple[int | str, ...] = detail["loc"]
+    if steps[:1] == ("pragmas",):
+        steps = steps[:2]  # the third is what a pragma could have been
     where = ".".join([place, *(str(step) for step in steps if step != "[key]")])
     if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return Mistake(where, f"unknown setting{_nearest(steps)}")
+        return Mistake(where, f"unknown setting{_nearest(steps, top)}")
     if detail["type"] in ("missing", "missing_argument"):
         return Mistake(where, "this setting is required")
-    if detail["type"] == "value_error":
-        problem = str(detail["ctx"]["error"])
-    else:
-        problem = f"expected {detail['msg'].removeprefix('Input should be ')}"
-    return Mistake(where, f"{problem}, found {detail['input']!r}")
+    if detail["type"] == "unexpected_positional_argument":
+        return Mistake(
+            place, f"settings are given by name, as in path=…, found {detail['input']!r}"
+        )
+    return Mistake(where, f"{_problem(steps, detail)}, found {detail['input']!r}")
 
 
-def _nearest(steps: Sequence[int | str]) -> str:
-    owner = {"pool": PoolConfig, "functions": FunctionConfig}.get(str(steps[0]), DatabaseConfig)
+def _problem(steps: tuple[int | str, ...], detail: Any) -> str:
+    kind, words = detail["type"], detail["msg"].removeprefix("Input should be ")
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
+    if steps[:1] == ("pragmas",) and len(steps) == 2:
+        return "expected a text, a number, or true or false"
+    return f"expected {_EXPECTED.get(kind, words)}"
+
+
+_MAPPING, _WHOLE, _NUMBER, _SWITCH = "a mapping", "a whole number", "a number", "true or false"
+_EXPECTED = {
+    "dataclass_type": _MAPPING,
+    "dict_type": _MAPPING,
+    "tuple_type": "a list",
+    "string_type": "a text",
+    "bool_type": _SWITCH,
+    "bool_parsing": _SWITCH,
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "callable_type": "a callable, or an import string that names one",
+    "invalid_key": "a text as the name of a setting",
+}
+"""What pydantic says in words of Python, for those who write YAML."""
+
+
+def _nearest(steps: Sequence[int | str], top: Any) -> str:
+    owner = {"pool": PoolConfig, "functions": FunctionConfig}.get(str(steps[0]), top)
     if len(steps) == 1:
-        owner = DatabaseConfig
+        owner = top
     return did_you_mean(str(steps[-1]), [field.name for field in dataclasses.fields(owner)])
+
+
+def _in_own_words(settings: Any) -> None:
+    """Have the class itself, too, raise :class:`ConfigurationError` for a mistake."""
+    init = settings.__init__
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        try:
+            init(self, *args, **kwargs)
+        except ValidationError as error:
+            raise _in_words(error, settings.__name__, settings) from None
+
+    settings.__init__ = __init__
+
+
+for _each in (PoolConfig, FunctionConfig, DatabaseConfig):
+    _in_own_words(_each)

@@ -105,9 +105,11 @@ class Connection(Owned):
         try:
             if self.home.turn.holder is not self:
                 self._take_turn(sql)
+                self.running = (sql, monotonic())  # statement_timeout does not count the wait
             if kind is Kind.CHANGE and not self.in_transaction and self._begins_implicitly:
                 self._begin()
                 self._began_at = self.total_changes
+                self.running = (sql, monotonic())
         except BaseException:
             self._after()
             raise
@@ -259,6 +261,12 @@ class Connection(Owned):
         if self.borrower is not None and self.borrower.may_use_it_here():
             sqlite3.Connection.rollback(self)
             self._after()
+
+    def interrupt(self) -> None:
+        """Interrupt what its borrower runs, from any thread. Refused when nobody has it."""
+        if self.borrower is None:
+            self._check()
+        super().interrupt()
 
     def close(self) -> None:
         """Close it for good; its database opens another one in its place."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 from weakref import WeakSet, finalize
 
 from .begin import raw
@@ -106,7 +106,7 @@ class Database:
         closing = self.start_closing(timeout)
         if closing is not None:
             wait_for([closing])
-            self.finish_closing()
+            self.finish_closing(closing)
 
     def start_closing(self, timeout: float | None) -> Closing | None:
         """The first step of :meth:`close`; None if it is not open."""
@@ -117,9 +117,11 @@ class Database:
             timeout = config.shutdown_timeout
         return Closing(pool, shutdown_timeout() if timeout is None else timeout)
 
-    def finish_closing(self) -> None:
-        """The last step of :meth:`close`."""
+    def finish_closing(self, closing: Closing) -> None:
+        """The last step of :meth:`close`. Another thread may have closed it, and opened it anew."""
         with self._lock:
+            if self._pool is not closing.pool:
+                return
             self._pool = None
             self._shut = True
             live.discard(self)
@@ -284,8 +286,8 @@ def close_together(databases: Iterable[Database], timeout: float | None = None) 
             if closing is not None:
                 closings[database] = closing
     wait_for(closings.values())
-    for database in closings:
-        database.finish_closing()
+    for database, closing in closings.items():
+        database.finish_closing(closing)
     if failures:
         raise ExceptionGroup("databases that could not be closed", failures)
 
@@ -298,7 +300,7 @@ def _abandon(pool: Pool) -> None:
 class Loan:
     """A connection for the length of a ``with`` block; each block has its own."""
 
-    __slots__ = ("_database", "_lent", "_read_only", "_transaction")
+    __slots__ = ("__weakref__", "_database", "_lent", "_read_only", "_transaction")
 
     def __init__(
         self, database: Database, *, read_only: bool = False, transaction: bool = False
@@ -308,8 +310,14 @@ class Loan:
         self._transaction = transaction
         self._lent: list[tuple[Connection, Borrower]] = []
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"this lends a connection for a block: write 'with database.connection() as db:', and"
+            f" use db.{name} in it"
+        )
+
     def __enter__(self) -> Connection:
-        borrower = Borrower(self._database)
+        borrower = Borrower(self._database, self)
         connection = self._database.lend(borrower, read_only=self._read_only)
         try:
             if self._transaction:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import sqlite3
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from os import path
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from . import configure, schema
 from .alone import alone
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from .config import DatabaseConfig
 
 _numbers = itertools.count(1)
+_NO_ACCESS = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 _inherited_open: set[object] = set()
 """Files that this process inherited in use, from the parent that forked it."""
@@ -105,7 +109,7 @@ class Engine:
         self._check_file()
         with self.explained():
             if self._is_new() and self.config.mode == "rwc":
-                schema.rehearse(self.schema, self.config)
+                self._begin_new()
             if self.file is None:
                 self._keeper = sqlite3.connect(self.uri, uri=True, check_same_thread=False)
             first = self._open(read_only=False)
@@ -118,6 +122,43 @@ class Engine:
                 sqlite3.Connection.close(first)
                 raise
         return first
+
+    def _begin_new(self) -> None:
+        """Find what is wrong with the settings and the schema before the database is there."""
+        if self.file is None or path.exists(self.file):
+            schema.rehearse(self.schema, self.config)
+        else:
+            self._create(Path(path.realpath(self.file)))
+
+    def _create(self, file: Path) -> None:
+        """Make the file whole under another name; then let it appear under its own.
+
+        So a failure leaves nothing, and nothing that another process has made meanwhile under
+        that name is ever deleted: it is used.
+        """
+        draft = file.with_name(f"{file.name[:50]}-new-{uuid4().hex}")
+        try:
+            self._write(draft)
+            # If another process was first, or the file system knows no second name for a file,
+            # SQLite opens or makes the file in its place. If the schema fails there, an empty
+            # database stays: nobody can tell whether another process has opened it.
+            if not _has_journal(draft) and not _has_journal(file):
+                with contextlib.suppress(OSError):
+                    os.link(draft, file)
+        finally:
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{draft}{suffix}")
+
+    def _write(self, draft: Path) -> None:
+        maker = copy(self)
+        maker.file = draft
+        connection = maker._open(read_only=False)
+        try:
+            if self.schema is not None:
+                schema.apply(connection, self.schema)
+        finally:
+            sqlite3.Connection.close(connection)
 
     def _make_ready(self, first: Connection) -> None:
         raw(first, "SELECT count(*) FROM sqlite_schema").fetchone()  # fails if it is no database
@@ -145,18 +186,22 @@ class Engine:
         An earlier ``interrupt()`` leaves a flag that makes the last checkpoint fail, and the
         ``-wal`` file stay; a statement that runs to its end clears it.
         """
-        if not connection.closed and not connection.parked:
-            shared = None if self.is_substituted else self.file
-            with self.home.turn.closing, alone(shared):
+        shared = None if self.is_substituted else self.file
+        with self.home.turn.closing:
+            if connection.closed or connection.parked:
+                return
+            with alone(shared):
                 with contextlib.suppress(sqlite3.Error):
                     raw(connection, "SELECT 1").fetchone()
-                connection.closed = True
                 sqlite3.Connection.close(connection)
+                connection.closed = True
 
     def optimize(self, connection: Connection) -> None:
         """Let SQLite bring its statistics up to date, without waiting for anybody."""
-        if not self.config.read_only and not self.is_substituted:
-            with contextlib.suppress(sqlite3.Error):
+        if self.config.read_only or self.is_substituted:
+            return
+        with self.home.turn.closing, contextlib.suppress(sqlite3.Error):
+            if not connection.closed:
                 self.convert(connection, read_only=False)
                 for pragma in ("busy_timeout = 0", "analysis_limit = 400", "optimize"):
                     raw(connection, f"PRAGMA {pragma}").fetchall()
@@ -279,14 +324,29 @@ class Engine:
                 " the fork, or start the process by 'spawn'"
             )
         if not self.is_substituted:
+            self._check_way(file)
             self._check_folder(folder)
-            self._check_access(file, folder)
+            if path.islink(file):
+                file = Path(path.realpath(file))  # SQLite keeps the journal beside this one
+                self._check_folder(file.parent, f"it is a symbolic link to {str(file)!r}, and ")
+            self._check_access(file, file.parent)
 
-    def _check_folder(self, folder: Path) -> None:
+    def _check_way(self, file: Path) -> None:
+        """Refuse a path that cannot be followed to its end."""
+        try:
+            os.stat(file)
+        except PermissionError:
+            self._refuse(
+                f"no permission to enter the folder {_barred(file)!r}; let this user enter it"
+                " (chmod +x), or name a file elsewhere"
+            )
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                self._refuse("its path has symbolic links that lead in a circle; mend them")
+
+    def _check_folder(self, folder: Path, link: str = "") -> None:
         if not path.isdir(folder):
-            self._refuse(f"there is no folder {str(folder)!r}; create it first")
-        if not os.access(folder, os.X_OK):
-            self._refuse(f"no permission to enter the folder {str(folder)!r}")
+            self._refuse(f"{link}there is no folder {str(folder)!r}; create it first")
 
     def _check_access(self, file: Path, folder: Path) -> None:
         if path.isdir(file):
@@ -315,6 +375,8 @@ class Engine:
                 f"no permission to write in the folder {str(folder)!r}, where SQLite keeps its"
                 " journal; use mode 'ro' to only read the database"
             )
+        if path.exists(f"{file}-wal") and (problem := _side_file_barred(file, read_only=False)):
+            self._refuse(problem)  # SQLite would open it, and fail when it is to write
 
     def _refuse(self, problem: str) -> None:
         raise DatabaseOpenError(f"{self.place}: {problem}")
@@ -327,16 +389,23 @@ class Engine:
         except DatabaseOpenError as error:
             raise type(error)(f"{self.place}: {error}") from error.__cause__
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            code = getattr(error, "sqlite_errorcode", 0)
+            if code & 0xFF == sqlite3.SQLITE_BUSY:
                 problem = f"{self.place}: somebody writes, and it cannot be opened meanwhile"
                 raise DatabaseBusy(problem) from error
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            problem = (
-                "the file is not an SQLite database"
-                if code == sqlite3.SQLITE_NOTADB
-                else str(error)
-            )
-            raise DatabaseOpenError(f"{self.place}: {problem}") from error
+            raise DatabaseOpenError(f"{self.place}: {self._reason(code) or error}") from error
+
+    def _reason(self, code: int) -> str:
+        """The reason for an error of SQLite's, as far as the files of the database tell it."""
+        if code & 0xFF == sqlite3.SQLITE_NOTADB:
+            return "the file is not an SQLite database"
+        if self.file is None or code & 0xFF not in _NO_ACCESS:
+            return ""
+        file = Path(path.realpath(self.file))
+        problem = _side_file_barred(file, read_only=self.config.read_only)
+        if not problem and code != sqlite3.SQLITE_READONLY:  # that is an attempt to write
+            problem = _no_place_for_shm(file)
+        return problem
 
     def _remove_wal(self, file: Path) -> None:
         """Remove the -wal file that reading has made: a read-only connection cannot."""
@@ -349,6 +418,40 @@ class Engine:
 
 def _file_uri(file: Path, mode: str) -> str:
     return f"file:{quote(os.fsencode(file))}?mode={mode}"
+
+
+def _has_journal(file: Path) -> bool:
+    """Whether SQLite would write into the file what is left of another one of that name."""
+    return path.exists(f"{file}-wal") or path.exists(f"{file}-journal")
+
+
+def _barred(file: Path) -> str:
+    """The first folder on the way to the file that may not be entered."""
+    folders = [*reversed(Path(path.realpath(file)).parents)]
+    return str(next((each for each in folders if not os.access(each, os.X_OK)), folders[-1]))
+
+
+def _side_file_barred(file: Path, *, read_only: bool) -> str:
+    verb, right = ("read", os.R_OK) if read_only else ("read and write", os.R_OK | os.W_OK)
+    for side in (f"{file}-wal", f"{file}-shm", f"{file}-journal"):
+        lacks = not os.access(side, right)
+        if lacks and path.exists(side) and not os.access(side, right):  # it may just come or go
+            return (
+                f"no permission to {verb} {side!r}, which belongs to the database; give this user"
+                " the same rights to it as to the database"
+            )
+    return ""
+
+
+def _no_place_for_shm(file: Path) -> str:
+    folder = str(file.parent)
+    if os.access(folder, os.W_OK):
+        return ""
+    return (
+        f"it is in WAL mode, so that even reading makes a file {f'{file}-shm'!r}, and there is no"
+        f" permission to create files in the folder {folder!r}; let this user write there, or"
+        " have the database's owner set journal_mode 'delete'"
+    )
 
 
 def _memory_uri() -> str:

@@ -18,6 +18,10 @@ from .errors import (
     TransactionLost,
 )
 
+UNFINISHED = (
+    "another statement of this connection has rows to give yet: fetch all of them, or close its"
+    " cursor, before"
+)
 TRUST = (
     "trusted_schema is off by default, so that a file from elsewhere cannot call functions; if"
     " your own triggers or views need it, set 'pragmas: {trusted_schema: true}'"
@@ -44,8 +48,10 @@ def _better(
     match _code(error):
         case sqlite3.SQLITE_BUSY if error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT:
             return _snapshot(connection, sql)
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+        case sqlite3.SQLITE_BUSY:
             return busy(connection, sql, began)
+        case sqlite3.SQLITE_LOCKED:
+            better = f"{_statement(connection, sql)}: {error}; {UNFINISHED}"
         case sqlite3.SQLITE_INTERRUPT:
             return _interrupted(connection, sql, began)
         case sqlite3.SQLITE_READONLY if connection.read_only:
@@ -55,8 +61,10 @@ def _better(
                 " the database with a mode that writes"
             )
         case sqlite3.SQLITE_ERROR if str(error).startswith("unsafe use of"):
-            return type(error)(f"{error}; {TRUST}")
-    return None
+            better = f"{error}; {TRUST}"
+        case _:
+            return None
+    return type(error)(better)
 
 
 def cut_short(error: object, connections: Iterable[Connection]) -> StatementInterrupted | None:

@@ -28,18 +28,25 @@ class Counters:
 
 @dataclass
 class Ledger(Generic[C, W]):
-    """The connections of one database: idle, out, or being opened; and who waits for one.
+    """The connections of one database: idle, or out; those being opened; and who waits for one.
 
-    ``size`` counts all three. A waiter is given a connection, or the right to open one, at
-    the moment it becomes free: whoever comes later cannot take it.
+    A waiter is given a connection, or the right to open one, at the moment it becomes free:
+    whoever comes later cannot take it. ``known`` has every connection that is open, also
+    while it goes from one place to the other.
     """
 
     max_size: int
-    size: int = 0
+    known: set[C] = field(default_factory=set)
     idle: list[tuple[C, float]] = field(default_factory=list)
     out: dict[C, Any] = field(default_factory=dict)
+    opening: set[Any] = field(default_factory=set)
     waiters: deque[W] = field(default_factory=deque)
     counters: Counters = field(default_factory=Counters)
+
+    @property
+    def size(self) -> int:
+        """How many connections there are, or are being opened."""
+        return len(self.known) + len(self.opening)
 
     def take(self, *, read_only: bool) -> C | None:
         """An idle connection: of the kind that is wanted, or else, if full, of the other."""
@@ -49,12 +56,18 @@ class Ledger(Generic[C, W]):
                 return idle.pop(position)[0]
         return idle.pop()[0] if idle and self.size >= self.max_size else None
 
-    def reserve(self) -> bool:
-        """Claim the place of a connection that is about to be opened."""
+    def reserve(self, borrower: Any) -> bool:
+        """Claim the place of a connection that ``borrower`` is about to open."""
         if self.size >= self.max_size:
             return False
-        self.size += 1
+        self.opening.add(borrower)
         return True
+
+    def opened(self, connection: C, borrower: Any) -> None:
+        """It takes the place that its borrower has claimed."""
+        self.known.add(connection)
+        self.opening.discard(borrower)
+        self.out[connection] = borrower
 
     def free(self, connection: C, now: float) -> W | None:
         """A connection came back: the waiter it goes to, or None when it is idle now."""
@@ -64,24 +77,22 @@ class Ledger(Generic[C, W]):
         return None
 
     def vacate(self) -> W | None:
-        """A place came free: the waiter that may open a connection in it, or None."""
-        if self.waiters:
-            return self.waiters.popleft()
-        self.size -= 1
-        return None
+        """A place may have come free: the waiter that may claim it, or None."""
+        return self.waiters.popleft() if self.waiters and self.size < self.max_size else None
 
     def expire(self, before: float) -> list[C]:
         """Take out what has been idle since before that moment; the oldest stand first."""
-        if not self.idle or self.idle[0][1] >= before:
-            return []
         count = 0
         while count < len(self.idle) and self.idle[count][1] < before:
             count += 1
         expired = [connection for connection, _ in self.idle[:count]]
         del self.idle[:count]
-        self.size -= count
         return expired
 
     def drain(self) -> list[C]:
         """Take out everything that is idle."""
         return self.expire(float("inf"))
+
+    def strays(self) -> list[C]:
+        """What is neither idle nor out, because an exception came while it was handed over."""
+        return list(self.known - self.out.keys() - {connection for connection, _ in self.idle})

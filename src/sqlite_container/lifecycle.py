@@ -15,8 +15,10 @@ from weakref import ref
 from dependency_injector import containers, providers
 
 from . import fork, report
+from .borrower import unwind
+from .checks import check_container
 from .database import close_together
-from .providers import DatabaseProvider
+from .providers import DatabaseProvider, see_through
 from .signals import handle_signals, ignore_signals
 
 
@@ -27,6 +29,7 @@ def shutdown(container: containers.Container) -> None:
     ``shutdown_timeout``. Raises what failed as one :class:`ExceptionGroup`. Safe to call
     twice; afterwards the container can be initialised again.
     """
+    check_container(container, "shutdown")
     failures: list[Exception] = []
     for step in _steps(_initialized(container)):
         try:
@@ -47,6 +50,8 @@ def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -
     ``signals`` is False. A container that is garbage-collected before takes its connections
     with it. Safe to call twice.
     """
+    check_container(container, "shutdown_at_exit")
+    see_through(container)
     if not _containers:
         atexit.unregister(_shut_down_all)
         for _ in range(2):  # a signal at its first line would end one of them, not both
@@ -96,6 +101,7 @@ def _shut_down_all() -> None:
     with suppress(SystemExit, KeyboardInterrupt):  # of a signal that came a moment before
         ignore_signals()
     ignore_signals()
+    unwind()
     while _containers:
         _, reference = _containers.popitem()
         container = reference()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
 from dependency_injector import errors, providers
 
 from .errors import ConfigurationError, Mistake
+from .words import did_you_mean
 
 
 @runtime_checkable
@@ -33,9 +35,40 @@ def value_of(settings: object, place: str) -> object:
     if not providers.is_provider(settings):
         return settings
     try:
-        return cast("providers.Provider[Any]", settings)()
+        value = cast("providers.Provider[Any]", settings)()
     except errors.Error as error:
-        raise ConfigurationError([Mistake(place, f"nothing is set here ({error})")]) from error
+        why = _missing(settings) or f" ({error})"
+        raise ConfigurationError([Mistake(place, f"nothing is set here{why}")]) from error
+    if value is None and (why := _missing(settings)):
+        raise ConfigurationError([Mistake(place, f"nothing is set here{why}")])
+    return cast(object, value)
+
+
+def _missing(settings: object) -> str:
+    """Which part of an option's name the configuration does not have, and what it has."""
+    if isinstance(settings, providers.TypedConfigurationOption):
+        settings = settings.option
+    if not isinstance(settings, providers.ConfigurationOption):
+        return ""
+    try:
+        found: Any = cast(Any, settings)._get_root()()
+    except errors.Error:
+        return ""
+    return _first_missing(str(place_of(settings)).split("."), found)
+
+
+def _first_missing(steps: list[str], found: Any) -> str:
+    for number, step in enumerate(steps):
+        if not isinstance(found, Mapping):
+            return ""
+        if step not in found:
+            if not number and not found:
+                return "; the configuration is empty: load it before it is used"
+            near = did_you_mean(step, [str(each) for each in found])
+            is_last = number == len(steps) - 1
+            return near if is_last else f"; '{'.'.join(steps[: number + 1])}' is missing{near}"
+        found = found[step]
+    return ""
 
 
 def copied(settings: Any, memo: dict[int, Any]) -> Any:

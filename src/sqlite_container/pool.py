@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from .errors import (
     PoolTimeout,
     TooManyRequests,
 )
+from .inherit import keep_for_ever
 from .lending import Ledger
 
 _LOOK = 1.0
@@ -28,27 +30,32 @@ _LOOK = 1.0
 class _Waiter:
     """A thread in the queue. What it is granted, it is granted under the pool's lock."""
 
-    __slots__ = ("bell", "connection", "granted")
+    __slots__ = ("bell", "borrower", "connection", "granted")
 
-    def __init__(self) -> None:
+    def __init__(self, borrower: Borrower) -> None:
+        self.borrower = borrower
         self.connection: Connection | None = None
         self.granted = False
         self.bell = threading.Lock()
         self.bell.acquire()
 
     def grant(self, connection: Connection | None) -> None:
-        """Hand over a connection, or with None the right to open one."""
+        """Tell that it has a connection, or with None the right to open one."""
         self.connection = connection
         self.granted = True
         self.bell.release()
 
 
+class _Block:
+    """For as long as a call lasts: see :class:`Borrower`."""
+
+
 class Pool:
     """The connections of one open database.
 
-    ``_lock`` guards the ledger, ``_closing`` and ``_forking``, the thread that forks now. No
-    connection is opened, reset or closed under it. ``_back`` tells that a connection was
-    closed, or that a fork is over.
+    ``_lock`` guards the ledger, ``_closing``, ``_forking``, the thread that forks now, and
+    ``_reopening``, what has no attributes at the moment. No connection is opened, reset or
+    closed under it. ``_back`` tells that a connection was closed, or that a fork is over.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -65,6 +72,7 @@ class Pool:
         self._back = threading.Condition(self._lock)
         self._closing = False
         self._forking = 0
+        self._reopening: set[Connection] = set()
         self._next_look = 0.0
 
     def open(self) -> None:
@@ -74,7 +82,7 @@ class Pool:
         except BaseException:
             self.engine.finish()
             raise
-        self._ledger.reserve()
+        self._ledger.known.add(first)
         self._ledger.free(first, monotonic())
 
     # -- lending ------------------------------------------------------------------------
@@ -96,10 +104,10 @@ class Pool:
             connection = None if ledger.waiters else ledger.take(read_only=read_only)
             if connection is not None:
                 self._hand_out(connection, borrower)
-            elif ledger.waiters or not ledger.reserve():
-                waiter = self._enqueue()
+            elif ledger.waiters or not ledger.reserve(borrower):
+                waiter = self._enqueue(borrower)
         if waiter is not None:
-            connection = self._wait(waiter, borrower)
+            connection = self._wait(waiter)
         if connection is None or connection.read_only is not read_only:
             return self._prepare(connection, borrower, read_only=read_only)
         return connection
@@ -108,7 +116,7 @@ class Pool:
         self._ledger.out[connection] = borrower
         connection.lend(borrower)
 
-    def _enqueue(self) -> _Waiter:
+    def _enqueue(self, borrower: Borrower) -> _Waiter:
         counters, limit = self._ledger.counters, self._config.max_waiting
         if limit and len(self._ledger.waiters) >= limit:
             counters.requests_errors += 1
@@ -117,31 +125,38 @@ class Pool:
                 " (pool.max_waiting)"
             )
         counters.requests_queued += 1
-        waiter = _Waiter()
+        waiter = _Waiter(borrower)
         self._ledger.waiters.append(waiter)
         return waiter
 
-    def _wait(self, waiter: _Waiter, borrower: Borrower) -> Connection | None:
+    def _wait(self, waiter: _Waiter) -> Connection | None:
         began = monotonic()
         deadline = began + self._config.timeout
         try:
             while not waiter.bell.acquire(timeout=max(0.0, min(_LOOK, deadline - monotonic()))):
-                self.look_after()
+                self._find_the_dead()
                 if monotonic() >= deadline:
                     break
         except BaseException:
             self._give_up(waiter)
             raise
-        return self._accept(waiter, borrower, monotonic() - began)
+        return self._accept(waiter, monotonic() - began)
 
-    def _accept(self, waiter: _Waiter, borrower: Borrower, waited: float) -> Connection | None:
+    def _find_the_dead(self) -> None:
+        """Look after what is out; a context that a dead thread has left may be in a circle."""
+        borrowers = [borrower for _, borrower in self.out()]
+        if any(not each.thread.is_alive() and not each.gone() for each in borrowers):
+            gc.collect()
+        self.look_after()
+
+    def _accept(self, waiter: _Waiter, waited: float) -> Connection | None:
         """Take what was granted, also if it was granted while the wait ended."""
         with self._lock:
             counters = self._ledger.counters
             counters.requests_wait_ms += waited * 1000
             if waiter.granted:
                 if waiter.connection is not None:
-                    self._hand_out(waiter.connection, borrower)
+                    waiter.connection.lend(waiter.borrower)  # to this thread
                 return waiter.connection
             counters.requests_errors += 1
             if waiter in self._ledger.waiters:
@@ -154,19 +169,20 @@ class Pool:
             if not waiter.granted:
                 if waiter in self._ledger.waiters:
                     self._ledger.waiters.remove(waiter)
-            elif waiter.connection is None:
-                self._vacate()
-            else:
-                self._free(waiter.connection, monotonic())
+                return
+        if waiter.connection is None:
+            self._abandon(waiter.borrower)
+        else:
+            self.give_back(waiter.connection, waiter.borrower)
 
     def _prepare(
         self, connection: Connection | None, borrower: Borrower, *, read_only: bool
     ) -> Connection:
         """Open what is None, or convert what is of the other kind."""
+        if connection is None:
+            connection = self._open_one(borrower, read_only=read_only)
         try:
-            if connection is None:
-                connection = self._open_one(borrower, read_only=read_only)
-            elif connection.read_only is not read_only:
+            if connection.read_only is not read_only:
                 self.engine.convert(connection, read_only=read_only)
         except BaseException:
             self._discard(connection)
@@ -174,14 +190,17 @@ class Pool:
         return connection
 
     def _open_one(self, borrower: Borrower, *, read_only: bool) -> Connection:
-        connection = self._opened(lambda: self.engine.connect(read_only=read_only))
+        try:
+            connection = self._opened(lambda: self.engine.connect(read_only=read_only))
+        except BaseException:
+            self._abandon(borrower)
+            raise
         with self._lock:
-            self._hand_out(connection, borrower)
+            self._ledger.opened(connection, borrower)
+            connection.lend(borrower)
             closing = self._closing
-            if closing:
-                del self._ledger.out[connection]
         if closing:
-            self.engine.close(connection)
+            self._discard(connection)
             self._refuse_if_closing()
         return connection
 
@@ -245,6 +264,7 @@ class Pool:
                 ledger.out.pop(connection, None)
                 waiter = ledger.free(connection, now)
                 if waiter is not None:
+                    self._hand_out(connection, waiter.borrower)
                     waiter.grant(connection)
             elif not healthy:
                 ledger.counters.returns_bad += 1
@@ -253,28 +273,32 @@ class Pool:
         if now >= self._next_look:
             self.look_after()
 
-    def _free(self, connection: Connection, now: float) -> None:
-        waiter = self._ledger.free(connection, now)
-        if waiter is not None:
-            waiter.grant(connection)
-
-    def _discard(self, connection: Connection | None) -> None:
-        """Close a connection and give its place to the next; None if it was never opened."""
+    def _discard(self, connection: Connection) -> None:
+        """Close a connection and give its place to the next. Safe to call twice."""
+        ledger = self._ledger
         with self._lock:
-            self._ledger.out.pop(connection, None)  # type: ignore[arg-type]
-        try:
-            if connection is not None:
-                self.engine.close(connection)
-        finally:
-            with self._lock:
-                self._vacate()
-                empty = self._closing and not self._ledger.size
-            if empty:
-                self.engine.finish()
+            ledger.out.pop(connection, None)
+        self.engine.close(connection)  # if that is interrupted, it is found among the strays
+        with self._lock:
+            ledger.known.discard(connection)
+            self._vacate()
+            empty = self._closing and not ledger.size
+        if empty:
+            self.engine.finish()
+
+    def _abandon(self, borrower: Borrower) -> None:
+        """Give the place of a connection that ``borrower`` does not open to the next."""
+        with self._lock:
+            self._ledger.opening.discard(borrower)
+            self._vacate()
+            empty = self._closing and not self._ledger.size
+        if empty:
+            self.engine.finish()
 
     def _vacate(self) -> None:
         waiter = self._ledger.vacate()
         if waiter is not None:
+            self._ledger.opening.add(waiter.borrower)
             waiter.grant(None)
         self._back.notify_all()
 
@@ -289,9 +313,12 @@ class Pool:
         now = monotonic()
         self._next_look = now + min(_LOOK, self._config.max_idle)
         with self._lock:
-            expired = self._ledger.expire(now - self._config.max_idle)
-        for each in expired:
-            self.engine.close(each)
+            unwanted = self._ledger.expire(now - self._config.max_idle) + self._ledger.strays()
+            vain = [each for each in self._ledger.opening if each.gone()]
+        for each in unwanted:
+            self._discard(each)
+        for borrower in vain:
+            self._abandon(borrower)
         for connection, borrower in self.out():
             if borrower.gone():
                 self._reclaim(connection, borrower)
@@ -301,18 +328,19 @@ class Pool:
                     report.leak(self.engine.place, borrower, record, "is still out")
 
     def _reclaim(self, connection: Connection, borrower: Borrower) -> None:
-        record = self._record(connection, borrower)
+        record, block = self._record(connection, borrower), _Block()
         with self._lock:
             if self._ledger.out.get(connection) is not borrower:
                 return
-            del self._ledger.out[connection]
+            self._ledger.out[connection] = Borrower(None, block)  # or two would do this at once
             self._ledger.counters.returns_bad += 1
             self._ledger.counters.connections_lost += 1
         with contextlib.suppress(sqlite3.Error):
             connection.take_back()
         self._discard(connection)
-        what = "was never given back, and its borrower is gone"
-        report.leak(self.engine.place, borrower, record, what)
+        if not borrower.unwound:
+            what = "was never given back, and its borrower is gone"
+            report.leak(self.engine.place, borrower, record, what)
 
     def _overdue(self, connection: Connection, borrower: Borrower, now: float) -> Holder | None:
         if now - connection.since < self._leak_threshold or connection.told:
@@ -360,7 +388,11 @@ class Pool:
     def out(self) -> list[tuple[Connection, Borrower]]:
         """The connections that are out, and to whom."""
         with self._lock:
-            return list(self._ledger.out.items())
+            return self._out()
+
+    def _out(self) -> list[tuple[Connection, Borrower]]:
+        out = list(self._ledger.out.items())
+        return [each for each in out if each[0] not in self._reopening]
 
     def refuse_new_loans(self) -> None:
         """Begin to close: refuse new loans and those who wait for one, close what is idle."""
@@ -373,8 +405,8 @@ class Pool:
         if idle:
             self.engine.optimize(idle[-1])
         for connection in idle:
-            self.engine.close(connection)
-        if not self._ledger.size:
+            self._discard(connection)
+        if not idle and not self._ledger.size:
             self.engine.finish()
 
     def wait_for_return(self, timeout: float) -> None:
@@ -390,11 +422,11 @@ class Pool:
         interrupted any more.
         """
         with self._lock:
-            for connection in self._ledger.out:
+            for connection, _ in self._out():
                 running = connection.running
                 if running is None or connection.fetching or running[1] <= running_since:
                     with contextlib.suppress(sqlite3.ProgrammingError):  # its borrower closed it
-                        connection.interrupt()
+                        sqlite3.Connection.interrupt(connection)
 
     def leave(self, connection: Connection, borrower: Borrower, timeout: float) -> None:
         """Leave a connection to its borrower, who may only give it back; report it."""
@@ -413,11 +445,11 @@ class Pool:
         """
         with self._lock:
             self._forking = get_ident()
-            idle, out = self._ledger.drain(), list(self._ledger.out.items())
+            idle, out = self._ledger.drain(), self._out()
         for connection in idle:
-            self.engine.close(connection)
+            self._discard(connection)
         left = [connection for connection, _ in out if not connection.park()]
-        being_opened = self._ledger.size > len(out)
+        being_opened = bool(self._ledger.opening or self._reopening)
         return not being_opened and all(each.thread == self._forking for each in left)
 
     def fork_is_over(self) -> None:
@@ -428,14 +460,15 @@ class Pool:
 
     def forget(self) -> None:
         """In the child: leave what was inherited, for ever."""
-        inherited = list(self._ledger.out.items())
-        inherited += [(connection, None) for connection, _ in self._ledger.idle]
-        for connection, borrower in inherited:
-            if borrower is not None:
-                borrower.forget()
-            connection.inherited()
-        being_opened = self._ledger.size > len(inherited)
-        clean = not being_opened and all(connection.parked for connection, _ in inherited)
+        for borrower in self._ledger.out.values():
+            borrower.forget()
+        for connection in self._ledger.known:
+            if connection in self._reopening:
+                keep_for_ever(connection)
+            else:
+                connection.inherited()
+        being_opened = bool(self._ledger.opening or self._reopening)
+        clean = not being_opened and all(each.parked for each in self._ledger.known)
         self.engine.forget(clean=clean)
 
     def _wait_for_fork(self) -> None:
@@ -451,5 +484,11 @@ class Pool:
         with self._lock:
             while connection.parked and self._forking not in (0, get_ident()):
                 self._back.wait(0.001)
-        if connection.parked:
+            if not connection.parked:
+                return
+            self._reopening.add(connection)
+        try:
             self.engine.reopen(connection)
+        finally:
+            with self._lock:
+                self._reopening.discard(connection)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from inspect import isawaitable
 from os import PathLike
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from dependency_injector import containers, providers
@@ -14,10 +17,7 @@ from . import scope as scopes
 from .connection import Connection
 from .database import Database, live
 from .engine import Folders
-from .errors import (
-    DatabaseClosed,
-    DatabaseOpenError,
-)
+from .errors import ConfigurationError, DatabaseClosed, DatabaseOpenError, Mistake
 from .places import copied, path_of, place_of, value_of
 
 if TYPE_CHECKING:
@@ -93,11 +93,19 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
         database.name = self.name
         if self.refusal is not None:
             raise DatabaseClosed(f"database {self.name!r} is not opened any more: {self.refusal}")
+        self._see_through()
         config = self.config()
         folders = self.folders or self._folders_of_overridden() or Folders.current()
         if not config.in_memory:
             self._refuse_twin(folders.data / config.path)
         database.open(config, folders)
+
+    def _see_through(self) -> None:
+        """Let no container that this database stands in leave it open."""
+        overridden = [each.owner for each in self.overrides if isinstance(each, DatabaseProvider)]
+        for owner in (self.owner, *overridden):
+            for each in _above(owner):
+                see_through(each)
 
     def _refuse_twin(self, file: Path) -> None:
         """Two databases of one container on the same file are a mistake in the settings."""
@@ -136,6 +144,15 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
         from .config import parse
 
         return parse(value_of(self.args[0], self.place), self.place)
+
+    def readable(self) -> tuple[str | None, str | None]:
+        """The path, and the schema's, each if it can be read, whatever else is wrong."""
+        from .config import readable
+
+        try:
+            return readable(value_of(self.args[0], self.place), self.place)
+        except ConfigurationError:
+            return None, None
 
     @property
     def place(self) -> str:
@@ -219,10 +236,82 @@ class SQLite(providers.Container[Any]):
         inner.database.owner = self
         self.disable_async_mode()
 
+    def __getattr__(self, name: str) -> Any:
+        if self.container is None and not name.startswith("__"):
+            raise self._without_settings()
+        return super().__getattr__(name)
+
+    def assign_parent(self, parent: Any) -> None:
+        """Take a place in a container. Raises :class:`ConfigurationError` without settings."""
+        super().assign_parent(parent)
+        if self.container is None:
+            raise self._without_settings()
+        see_through(parent)
+
     @property
     def path(self) -> str:
         """Where it stands in its container: ``notes``, ``core.notes`` or ``tenants.acme``."""
         return path_of(self)
+
+    def _without_settings(self) -> ConfigurationError:
+        problem = (
+            "SQLite(…) needs settings, and got none; give a configuration option such as"
+            " config.databases.notes, a mapping, or a path"
+        )
+        return ConfigurationError([Mistake(self.path, problem)])
+
+
+def see_through(container: Any) -> None:
+    """Have ``container.shutdown_resources()`` close every database, whatever fails before.
+
+    dependency-injector's own stops at the first resource that fails.
+    """
+    is_instance = isinstance(container, containers.DynamicContainer)
+    if is_instance and "shutdown_resources" not in vars(container):
+        container.shutdown_resources = MethodType(_shutdown_resources, container)
+
+
+def _shutdown_resources(container: Any, resource_type: Any = providers.BaseResource) -> Any:
+    """Shutdown all container resources. Raises what failed first, when all are shut down."""
+    attempt = partial(type(container).shutdown_resources, container, resource_type)
+    # A resource that fails is not initialized any more: the next attempt goes on after it.
+    attempts = [attempt] * len(list(container.traverse(types=[providers.BaseResource])))
+    close = partial(_close_every, container, resource_type)
+    try:
+        result = attempt()
+    except Exception:
+        for each in attempts:
+            try:
+                each()
+                break
+            except Exception:
+                report.logger.exception(_ANOTHER)
+        close()
+        raise
+    return _awaited(result, attempts, close) if isawaitable(result) else result
+
+
+async def _awaited(result: Any, attempts: list[Any], close: Callable[[], None]) -> Any:
+    try:
+        return await result
+    except Exception:
+        for each in attempts:
+            try:
+                await each()
+                break
+            except Exception:
+                report.logger.exception(_ANOTHER)
+        close()
+        raise
+
+
+_ANOTHER = "another resource could not be shut down"
+
+
+def _close_every(container: Any, resource_type: Any) -> None:
+    for provider in container.traverse(types=[DatabaseProvider]):
+        if isinstance(provider, resource_type):
+            provider.shutdown()
 
 
 def reaches_database(provider: providers.Provider[Any]) -> bool:
@@ -234,6 +323,11 @@ def reaches_database(provider: providers.Provider[Any]) -> bool:
 
 def _all_with(provider: Any) -> Iterator[DatabaseProvider]:
     """Every database of the container that a provider stands in."""
-    while (parent := getattr(provider, "parent", None)) is not None:
-        provider = parent
-    yield from provider.traverse(types=[DatabaseProvider])
+    outermost = [provider, *_above(provider)][-1]
+    yield from outermost.traverse(types=[DatabaseProvider])
+
+
+def _above(provider: Any) -> Iterator[Any]:
+    """The containers that a provider stands in, the innermost first."""
+    while (provider := getattr(provider, "parent", None)) is not None:
+        yield provider

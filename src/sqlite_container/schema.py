@@ -59,7 +59,7 @@ def _text(file: Path, state: object) -> str:  # noqa: ARG001
 
 
 def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
-    """Try the settings and the schema on a private database, before a new file is created.
+    """Try the settings and the schema on a private database, before an empty file is changed.
 
     So a mistake in them never touches the disk. SQLite deletes the private database itself.
     """
@@ -68,6 +68,7 @@ def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
         if schema is not None:
             stage.execute("BEGIN")
             _run(stage, schema)
+            _commit(stage, schema)
 
 
 def apply(connection: Connection, schema: Schema) -> None:
@@ -78,7 +79,7 @@ def apply(connection: Connection, schema: Schema) -> None:
     try:
         if not raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             _run(connection, schema)
-        raw(connection, "COMMIT")
+        _commit(connection, schema)
     finally:
         if connection.in_transaction:
             raw(connection, "ROLLBACK")
@@ -86,12 +87,40 @@ def apply(connection: Connection, schema: Schema) -> None:
 
 def _run(connection: sqlite3.Connection, schema: Schema) -> None:
     for line, statement in split(schema.script):
-        if first_word(statement)[0] in ("BEGIN", "COMMIT", "END"):
+        word = first_word(statement)[0]
+        if word in ("BEGIN", "COMMIT", "END"):
             continue  # a dump has them; the whole file is one transaction in any case
+        if word == "ATTACH":
+            raise _error(schema, line, "ATTACH: a schema is for one database; leave it out")
         try:
             raw(connection, statement)
         except sqlite3.Error as error:
-            raise SchemaError(f"schema {str(schema.file)!r}, line {line}: {error}") from error
+            raise _error(schema, line, f"{error}{_CURES.get(word, '')}") from error
         if not connection.in_transaction:
             problem = "this statement ended the transaction that the whole schema is applied in"
-            raise SchemaError(f"schema {str(schema.file)!r}, line {line}: {problem}")
+            raise _error(schema, line, problem)
+
+
+_CURES = {"PRAGMA": "; set it in the settings of the database instead"}
+
+
+def _error(schema: Schema, line: int, problem: str) -> SchemaError:
+    return SchemaError(f"schema {str(schema.file)!r}, line {line}: {problem}")
+
+
+def _commit(connection: sqlite3.Connection, schema: Schema) -> None:
+    """Commit; only then does SQLite look at foreign keys that are deferred."""
+    try:
+        raw(connection, "COMMIT")
+    except sqlite3.IntegrityError as error:
+        problem = f"{error} at the end of it{_dangling(connection)}"
+        raise SchemaError(f"schema {str(schema.file)!r}: {problem}") from error
+
+
+def _dangling(connection: sqlite3.Connection) -> str:
+    """Which reference leads nowhere, if SQLite can tell."""
+    with contextlib.suppress(sqlite3.Error):
+        for table, row, parent, _ in raw(connection, "PRAGMA foreign_key_check"):
+            which = "a row" if row is None else f"row {row}"
+            return f": {which} of {table!r} refers to a row that {parent!r} does not have; add it"
+    return ""

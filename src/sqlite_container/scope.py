@@ -27,6 +27,7 @@ class Scope(Borrower):
         "connections",
         "expected",
         "readers",
+        "sender",
         "streaming",
     )
 
@@ -37,16 +38,21 @@ class Scope(Borrower):
         self.connections: dict[Database, Connection] = {}
         self.readers: dict[Database, Connection] = {}
         self.streaming = False
+        self.sender = 0  # the thread that runs the body at this moment, in whichever context
         self._ended = False
         self._lock = threading.Lock()
 
     def may_use_it_here(self) -> bool:
-        if self.streaming:
-            return True  # some servers send the body from another thread
-        return self.current(None) is self.expected()
+        context = self.expected()
+        is_in_context = context is not None and self.current(None) is context
+        return is_in_context or self.sender == threading.get_ident()
 
     def gone(self) -> bool:
         return self.expected() is None
+
+    @property
+    def unwound(self) -> bool:
+        return False
 
     def lend(self, database: Database, *, read_only: bool) -> Connection:
         """This scope's connection to ``database``. Raises what :meth:`Database.connection` does."""
@@ -90,8 +96,9 @@ class Scope(Borrower):
 
 def _no_scope() -> Any:
     raise OutsideAppContext(
-        "a connection is lent to an app context, and there is none here; use"
-        " 'with database.connection() as db:' outside of requests, or 'with app.app_context():'"
+        "a connection is lent to the context of an app that has the container, and none has one"
+        " yet: call sqlite_container.flask.init_app(app, container) when the app is created;"
+        " without an app use 'with database.connection() as db:'"
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, cast
 
 from dependency_injector import containers, errors, providers
 
 from .errors import ConfigurationError, Mistake, UnknownDatabase
 from .places import copied, path_of, place_of, value_of
-from .providers import Settings, SQLite
+from .providers import Settings, SQLite, see_through
 from .words import did_you_mean
 
 if TYPE_CHECKING:
@@ -84,7 +86,16 @@ class SQLiteDict(providers.Container[Any]):
         overriding = self.last_overriding
         if isinstance(overriding, SQLiteDict):
             return overriding.names()
-        return list(self._mapping())
+        known = self._mapping()
+        mistakes = [Mistake(f"{self.place}.{name}", _BAD_NAME) for name in known if not _good(name)]
+        if mistakes:
+            raise ConfigurationError(mistakes)
+        return list(known)
+
+    def assign_parent(self, parent: Any) -> None:
+        """Take a place in a container."""
+        super().assign_parent(parent)
+        see_through(parent)
 
     def __getitem__(self, name: str) -> SQLite:
         """The database of that name.
@@ -141,8 +152,8 @@ class SQLiteDict(providers.Container[Any]):
     def related(self) -> Iterator[providers.Provider[Any]]:
         """One provider for each configured name; what is wrong with them is told elsewhere."""
         with suppress(ConfigurationError):
-            for name in self.names() if self.configured else ():
-                self._member(name)
+            if self.configured:
+                self._set_members(self._good_names())
         yield from list(self._members.values())
         if providers.is_provider(self._settings):
             yield cast("providers.Provider[Any]", self._settings)
@@ -151,9 +162,28 @@ class SQLiteDict(providers.Container[Any]):
         """The settings of one database, ``{name}`` replaced. Raises :class:`ConfigurationError`."""
         known = self._mapping()
         if name not in known:
-            problem = f"nothing is set here{did_you_mean(name, list(known))}"
+            problem = f"nothing is set here{did_you_mean(name, list(map(str, known)))}"
+            if name in _OF_ONE:
+                problem += (
+                    f". '{name}' is taken for a database's name: name the database before it, as in"
+                    f" {self.path}.acme.{name}, or take all of them, as {self.path}.provider"
+                )
             raise ConfigurationError([Mistake(f"{self.place}.{name}", problem)])
-        return _named(known[name], name)
+        return _named(known[name], name, f"{self.place}.{name}")
+
+    def _set_members(self, names: list[str]) -> None:
+        """One for each name, and none for the ``a`` that wiring saw in ``a.b`` before."""
+        for half in set(self._members) - set(self._declared) - set(names):
+            if any(name.startswith(f"{half}.") for name in names):
+                del self._members[half]
+        for name in names:
+            self._member(name)
+
+    def _good_names(self) -> list[str]:
+        overriding = self.last_overriding
+        if isinstance(overriding, SQLiteDict):
+            return overriding._good_names()
+        return [name for name in self._mapping() if _good(name)]
 
     def _member(self, name: str) -> SQLite:
         if name not in self._members:
@@ -169,9 +199,6 @@ class SQLiteDict(providers.Container[Any]):
         if not isinstance(settings, Mapping):
             problem = f"expected a mapping from names to settings, found {settings!r}"
             raise ConfigurationError([Mistake(place, problem)])
-        mistakes = [Mistake(f"{place}.{name}", _BAD_NAME) for name in settings if not _good(name)]
-        if mistakes:
-            raise ConfigurationError(mistakes)
         return settings
 
 
@@ -224,7 +251,11 @@ class _Lookup(providers.Provider[Any]):
 
 
 _NAME = re.compile(r"\w[\w.@+-]*")
-_BAD_NAME = "a name starts with a letter or digit, and has letters, digits and any of _.@+- in it"
+_BAD_NAME = (
+    "a name starts with a letter, digit or _, and has letters, digits and any of _.@+- in it"
+)
+_OF_ONE = ("connection", "reader", "database")
+_PLACEHOLDER = re.compile(r"(?<!\$)\{\s*(\w*)\s*\}")
 
 
 def _good(name: object) -> bool:
@@ -232,10 +263,30 @@ def _good(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
-def _named(settings: object, name: str) -> object:
+def _named(settings: Any, name: str, place: str) -> object:
     """The settings with ``{name}`` in their path replaced."""
-    if isinstance(settings, str):
-        return settings.replace("{name}", name)
-    if isinstance(settings, Mapping) and isinstance(settings.get("path"), str):
-        return {**settings, "path": settings["path"].replace("{name}", name)}
-    return settings
+    if isinstance(settings, str | PathLike):
+        return _filled(settings, name, place)
+    if hasattr(settings, "model_dump"):  # of pydantic
+        settings = settings.model_dump(by_alias=True)
+    is_mapping = isinstance(settings, Mapping)
+    path = settings.get("path") if is_mapping else getattr(settings, "path", None)
+    if not isinstance(path, str | PathLike):
+        return settings
+    filled = _filled(path, name, f"{place}.path")
+    if is_mapping:
+        return {**settings, "path": filled}
+    return settings if filled == path else dataclasses.replace(settings, path=filled)
+
+
+def _filled(path: str | PathLike[str], name: str, place: str) -> str | PathLike[str]:
+    text = fspath(path)
+    if "{" not in text:
+        return path
+    unknown = [each[0] for each in _PLACEHOLDER.finditer(text) if each[0] != "{name}"]
+    if unknown:
+        problem = (
+            f"{unknown[0]} stands for nothing, {{name}} for the database's name; found {text!r}"
+        )
+        raise ConfigurationError([Mistake(place, problem)])
+    return text.replace("{name}", name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
+import string
 from collections.abc import Iterator
 from functools import lru_cache
 from sqlite3 import complete_statement
@@ -26,7 +27,6 @@ class Kind(enum.Enum):
 
 _BLANK = r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"
 _WORD = re.compile(_BLANK + r"(\w*)", re.DOTALL)
-_NOTHING = re.compile(_BLANK + ";?" + _BLANK, re.DOTALL)
 _CHANGES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 _WRITING_PRAGMA = re.compile(r"\b(?:user_version|application_id)\s*[=(]", re.IGNORECASE)
 _READS = frozenset(
@@ -69,13 +69,28 @@ def first_word(sql: str) -> tuple[str, str]:
     return match[1].upper(), sql[match.end() :]
 
 
+_SEMICOLON = re.compile(
+    r"""'[^']*'?|"[^"]*"?|`[^`]*`?|\[[^]]*]?|--[^\n]*|/\*.*?(?:\*/|\Z)|(;|\Z)""", re.DOTALL
+)
+"""One that is neither in a string or name nor in a comment is the group of the match."""
+_GAP = string.whitespace + "\ufeff"  # the byte order mark is a blank to SQLite
+
+
 def split(script: str) -> Iterator[tuple[int, str]]:
     """The statements of a script, each with the number of the line it starts on."""
-    start = 0
-    for end in (match.end() for match in re.finditer(";|\\Z", script)):
+    start, line = 0, 1
+    for end in (match.end(1) for match in _SEMICOLON.finditer(script)):
+        if end < 0:
+            continue
         statement = script[start:end]
-        if complete_statement(statement) or end == len(script):
-            if not _NOTHING.fullmatch(statement):
-                text = statement.lstrip()
-                yield script.count("\n", 0, end - len(text)) + 1, text
-            start = end
+        text = statement.lstrip(_GAP)
+        word, rest = first_word(text)
+        if word == "CREATE" and end < len(script) and not _is_complete(text):
+            continue  # a trigger, in which statements end as well
+        if word or rest not in ("", ";"):
+            yield line + statement.count("\n", 0, len(statement) - len(text)), text
+        start, line = end, line + statement.count("\n")
+
+
+def _is_complete(statement: str) -> bool:
+    return complete_statement(statement.replace("\0", " "))  # SQLite would stop there

@@ -13,6 +13,7 @@ from weakref import WeakSet
 from dependency_injector import containers
 
 from . import scope as scopes
+from .checks import check_container
 from .database import Database, close_together, live, refusals, substitutes
 from .engine import Engine, Folders
 from .errors import DatabaseClosed, OutsideAppContext, UnknownDatabase
@@ -51,6 +52,7 @@ def temporary_databases(
     and :class:`UnknownDatabase` for a name that the container does not have. Not for use in
     two threads at the same time: the files are replaced for the whole process.
     """
+    check_container(container, "temporary_databases")
     names = [only] if isinstance(only, str) else only
     sandbox = _Sandbox(container, names, keep_data=keep_data)
     with contextlib.ExitStack() as stack:
@@ -75,6 +77,7 @@ def isolated(container: containers.Container) -> Iterator[None]:
     For suites that fill a database once. The original is not changed by anything that happens
     within, in whichever thread or request. Raises what :func:`temporary_databases` raises.
     """
+    check_container(container, "isolated")
     with temporary_databases(container, keep_data=True):
         yield
 

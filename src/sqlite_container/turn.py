@@ -106,6 +106,14 @@ class Turn:
 
         Raises :class:`TimedOut`, and :class:`Deadlock` at once where waiting is pointless.
         """
+        try:
+            self._acquire(writer, timeout)
+        except Deadlock:
+            if not self._look_after():
+                raise
+            self._acquire(writer, timeout)
+
+    def _acquire(self, writer: Writer, timeout: float) -> None:
         now = monotonic()
         thread = _this.thread
         quick = now - _this.released < PATIENCE
@@ -156,11 +164,13 @@ class Turn:
                 self._look_after()
             pause = min(_LOOK if waiter.looks else _LONG, deadline - now)
 
-    def _look_after(self) -> None:
+    def _look_after(self) -> bool:
         """Take the turn from a holder that has nothing to write any more, and does not know it."""
         holder = self.holder
-        if holder is not None and not holder.still_writes():
-            self.release(holder)
+        if holder is None or holder.still_writes():
+            return False
+        self.release(holder)
+        return True
 
     def _withdraw(self, writer: Writer, thread: object) -> None:
         """Undo ``acquire()``, wherever it was interrupted."""

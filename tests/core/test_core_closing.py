@@ -421,3 +421,20 @@ def test_a_database_in_memory_ends_with_its_last_connection(open_database: Open)
     with database.reader() as db:
         assert db.execute("SELECT * FROM sqlite_schema").fetchall() == []
     database.close()
+
+
+def test_a_close_that_ends_late_leaves_what_was_opened_anew(
+    open_database: Open, path: Path
+) -> None:
+    """Two close() at the same time, the second gave up first: the database is open again."""
+    database = open_database()
+    with held_by_a_thread(database) as done:
+        late = in_thread(lambda: database.close(PATIENCE))
+        wait_until(lambda: database._pool is not None and database._pool._closing)
+        with pytest.warns(LeakWarning):
+            database.close(0)
+        database.open({"path": str(path)})
+        done.set()
+        late.result(PATIENCE)
+    assert not database.closed
+    assert count(database) == 0

@@ -39,7 +39,6 @@ class LedgerMachine(RuleBasedStateMachine):
         self.max_size = max_size
         self.now = 0.0
         self.queue: deque[int] = deque()
-        self.opening = 0
         self.next_waiter = 0
 
     def hand(self, waiter: int | None, connection: Fake | None) -> None:
@@ -49,33 +48,30 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         assert waiter == self.queue.popleft()
         if connection is None:
-            self.opening += 1
+            self.ledger.opening.add(waiter)
         else:
             self.ledger.out[connection] = waiter
 
     @rule(read_only=st.booleans())
     def ask(self, read_only: bool) -> None:
         connection = None if self.ledger.waiters else self.ledger.take(read_only=read_only)
+        self.next_waiter += 1
         if connection is not None:
             assert connection not in self.ledger.out
-            self.ledger.out[connection] = "borrower"
-        elif self.ledger.waiters or not self.ledger.reserve():
-            self.next_waiter += 1
+            self.ledger.out[connection] = self.next_waiter
+        elif self.ledger.waiters or not self.ledger.reserve(self.next_waiter):
             self.ledger.waiters.append(self.next_waiter)
             self.queue.append(self.next_waiter)
-        else:
-            self.opening += 1
 
-    @precondition(lambda self: self.opening)
+    @precondition(lambda self: self.ledger.opening)
     @rule(read_only=st.booleans())
     def opened(self, read_only: bool) -> None:
-        self.opening -= 1
-        self.ledger.out[Fake(read_only=read_only)] = "borrower"
+        self.ledger.opened(Fake(read_only=read_only), min(self.ledger.opening))
 
-    @precondition(lambda self: self.opening)
+    @precondition(lambda self: self.ledger.opening)
     @rule()
     def opening_failed(self) -> None:
-        self.opening -= 1
+        self.ledger.opening.remove(min(self.ledger.opening))
         self.hand(self.ledger.vacate(), None)
 
     @precondition(lambda self: self.ledger.out)
@@ -91,7 +87,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def discard(self, data: st.DataObject) -> None:
         connection = data.draw(st.sampled_from(list(self.ledger.out)))
         del self.ledger.out[connection]
-        self.hand(self.ledger.vacate(), None)
+        assert self.ledger.strays() == [connection]
+        self.retire([connection])
+
+    def retire(self, connections: list[Fake]) -> None:
+        """They are closed now."""
+        for connection in connections:
+            self.ledger.known.remove(connection)
+            self.hand(self.ledger.vacate(), None)
 
     @precondition(lambda self: self.queue)
     @rule(data=st.data())
@@ -104,13 +107,18 @@ class LedgerMachine(RuleBasedStateMachine):
     def expire(self, age: float) -> None:
         before = self.now - age
         old = [each for each, since in self.ledger.idle if since < before]
-        assert self.ledger.expire(before) == old
+        expired = self.ledger.expire(before)
+        assert expired == old
+        self.retire(expired)
         assert all(since >= before for _, since in self.ledger.idle)
 
     @rule()
     def drain(self) -> None:
         idle = [each for each, _ in self.ledger.idle]
-        assert self.ledger.drain() == idle
+        drained = self.ledger.drain()
+        assert drained == idle
+        assert set(self.ledger.strays()) == set(idle)
+        self.retire(drained)
         assert not self.ledger.idle
 
     @invariant()
@@ -118,7 +126,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if hasattr(self, "ledger"):
             ledger = self.ledger
             idle = [each for each, _ in ledger.idle]
-            assert ledger.size == len(idle) + len(ledger.out) + self.opening
+            assert ledger.size == len(idle) + len(ledger.out) + len(ledger.opening)
+            assert not ledger.strays()
             assert 0 <= ledger.size <= self.max_size
             assert not set(idle) & set(ledger.out)
             assert len(set(idle)) == len(idle)

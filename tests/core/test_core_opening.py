@@ -1,6 +1,7 @@
 """Opening a database: what is created, what is refused, and that nothing is half made."""
 
 import contextlib
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,6 +24,7 @@ from sqlite_container import (
     DatabaseOpenError,
     ReadOnlyConnection,
     SchemaError,
+    alone,
 )
 from sqlite_container.engine import Folders
 
@@ -446,3 +449,148 @@ def test_permissions(  # noqa: PLR0917
     assert answer in said
     public.chmod(0o755)
     assert files(public) <= {"notes.db", name if answer == "opened" else "notes.db"}
+
+
+@pytest.mark.parametrize("mode", ["rwc", "ro"])
+def test_a_folder_above_that_may_not_be_entered(public: Path, mode: str) -> None:
+    """The folder that bars the way is named, however the path comes through it."""
+    barred = public / "barred"
+    (barred / "inner").mkdir(parents=True)
+    (public / "link").symlink_to(barred / "inner")
+    barred.chmod(0o700)
+    for folder in (barred / "inner", public / "link"):
+        said = as_nobody(folder, "notes.db", mode)
+        assert f"no permission to enter the folder {str(barred)!r}" in said
+
+
+@pytest.fixture
+def in_wal(public: Path) -> Iterator[Path]:
+    """A folder for everybody, with a database in WAL mode that somebody has open."""
+    with plain(public / "notes.db") as db:
+        db.execute("PRAGMA journal_mode = WAL").fetchall()
+        db.execute("CREATE TABLE u (i)")
+        yield public
+
+
+@pytest.mark.parametrize(
+    ("side", "rights", "mode", "answer"),
+    [
+        ("wal", 0o666, "rwc", "opened"),
+        ("wal", 0o600, "rwc", "no permission to read and write"),
+        ("wal", 0o644, "rwc", "no permission to read and write"),
+        ("wal", 0o600, "ro", "no permission to read "),
+        ("wal", 0o644, "ro", "opened"),
+        ("shm", 0o600, "rwc", "no permission to read and write"),
+        ("shm", 0o644, "rwc", "no permission to read and write"),
+        ("shm", 0o600, "ro", "no permission to read "),
+        ("shm", 0o644, "ro", "opened"),
+    ],
+)
+def test_a_wal_of_somebody_else(
+    in_wal: Path, side: str, rights: int, mode: str, answer: str
+) -> None:
+    """A -wal or -shm that the user has no right to is named, before a write fails on it."""
+    for each in ("wal", "shm"):
+        (in_wal / f"notes.db-{each}").chmod(rights if each == side else 0o666)
+    said = as_nobody(in_wal, "notes.db", mode)
+    assert answer in said
+    assert answer == "opened" or repr(str(in_wal / f"notes.db-{side}")) in said
+
+
+def test_reading_a_database_in_wal_mode_where_nothing_can_be_written(public: Path) -> None:
+    """Even mode 'ro' needs a file beside the database then; the message says so."""
+    with plain(public / "notes.db") as db:
+        db.execute("PRAGMA journal_mode = WAL").fetchall()
+    public.chmod(0o755)
+    said = as_nobody(public, "notes.db", "ro")
+    assert "WAL mode" in said
+    assert repr(str(public)) in said
+    assert "journal_mode 'delete'" in said
+
+
+def test_a_write_to_a_read_only_database_is_no_lack_of_rights(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that would have to be written is refused in SQLite's own words."""
+    with plain(path) as db:
+        db.execute("CREATE TABLE t (i)")
+    monkeypatch.setattr(os, "access", lambda _, right: right != os.W_OK)
+    pragmas = {"user_version": 3}
+    message = refused({"path": str(path), "mode": "ro", "pragmas": pragmas})
+    assert "attempt to write a readonly database" in message
+
+
+@pytest.mark.parametrize("mode", ["rwc", "rw", "ro"])
+def test_a_symbolic_link_to_a_missing_folder(path: Path, mode: str) -> None:
+    """The folder that the link leads to is the one to create."""
+    missing = path.parent / "missing"
+    path.symlink_to(missing / "real.db")
+    message = refused({"path": str(path), "mode": mode})
+    assert f"symbolic link to {str(missing / 'real.db')!r}" in message
+    assert f"no folder {str(missing)!r}; create it" in message
+
+
+def test_a_symbolic_link_to_a_missing_file(path: Path) -> None:
+    """The file is made where the link leads."""
+    (path.parent / "data").mkdir()
+    path.symlink_to(path.parent / "data" / "real.db")
+    database = Database()
+    database.open(str(path))
+    database.close()
+    assert files(path.parent / "data") == {"real.db"}
+    assert path.is_symlink()
+
+
+def test_symbolic_links_in_a_circle(path: Path) -> None:
+    """Links that lead to each other, to the file or to its folder, are told as that."""
+    path.symlink_to(path.with_name("other.db"))
+    path.with_name("other.db").symlink_to(path)
+    assert "in a circle" in refused({"path": str(path)})
+    assert "in a circle" in refused({"path": str(path / "notes.db")})
+
+
+@pytest.mark.parametrize("name", ["notes.db", "new.db"])
+def test_a_link_in_a_folder_that_may_not_be_written(public: Path, name: str) -> None:
+    """The journal is kept beside the file itself, so the folder of the link does not matter."""
+    (public / "links").mkdir(mode=0o755)
+    (public / "links" / "link.db").symlink_to(public / name)
+    assert as_nobody(public / "links", "link.db", "rwc") == "opened\n"
+
+
+def close_beside_a_process_that_hangs(path: Path, connections: int) -> float:
+    """How long closing takes while somebody else has the folder locked."""
+    database = Database()
+    database.open({"path": str(path), "pool": {"max_size": connections}})
+    with contextlib.ExitStack() as stack:
+        for _ in range(connections):
+            stack.enter_context(database.connection()).execute("SELECT 1").fetchall()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        began = time.monotonic()
+        database.close(timeout=1)
+        return time.monotonic() - began
+    finally:
+        os.close(folder)
+
+
+def test_a_process_that_hangs_is_waited_for_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing ten connections beside it takes no longer than closing one."""
+    monkeypatch.setattr(alone, "PATIENCE", 0.5)
+    assert 0.4 < close_beside_a_process_that_hangs(path, 10) < 2.5
+
+
+def test_a_folder_that_can_be_locked_again_is_waited_for_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder is not waited for a second time soon, but in a child, or if it was locked since."""
+    monkeypatch.setattr(alone, "PATIENCE", 0.5)
+    close_beside_a_process_that_hangs(path, 1)
+    assert close_beside_a_process_that_hangs(path, 1) < 0.4
+    with alone.alone(path):
+        pass
+    assert close_beside_a_process_that_hangs(path, 1) > 0.4
+    alone.forget()  # as a child does
+    assert close_beside_a_process_that_hangs(path, 1) > 0.4

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from core.helpers import Open, add, assign, count, files
-from sqlite_container import Connection, Database
+from core.helpers import Open, add, assign, count, elsewhere, files
+from sqlite_container import Connection, Database, NotYourConnection
 
 PRAGMAS = {
     "foreign_keys": 0,
@@ -246,3 +246,53 @@ def test_pragmas_of_a_schema_do_not_leak_into_the_first_connection(
     with database.connection() as db:
         assert db.execute("PRAGMA recursive_triggers").fetchone() == (0,)
         assert db.execute("SELECT * FROM sqlite_temp_schema").fetchall() == []
+
+
+def test_a_reader_stays_one_with_an_authorizer_of_its_own(open_database: Open) -> None:
+    """Whatever authorizer a borrower sets, or takes away, a reader does not write."""
+    database = open_database()
+    for authorizer in (None, lambda *_: sqlite3.SQLITE_OK):
+        with database.reader() as db:
+            db.set_authorizer(authorizer)
+            with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+                db.execute("PRAGMA query_only = 0")
+    with database.reader() as db:
+        db.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            db.execute("SELECT * FROM note")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="autocommit is new in 3.12")
+def test_only_the_owner_sets_autocommit(single: Database) -> None:
+    """A kept connection cannot commit what the next borrower writes."""
+    with single.connection() as kept:
+        pass
+    with pytest.raises(NotYourConnection):
+        assign(kept, "autocommit", False)
+    with single.connection() as db:
+        add_one = "INSERT INTO note (title) VALUES ('x')"
+        db.execute(add_one)
+        with pytest.raises(NotYourConnection):
+            elsewhere(lambda: assign(kept, "autocommit", True))
+        db.rollback()
+    assert count(single) == 0
+
+
+def test_nobody_interrupts_a_connection_that_went_back(single: Database) -> None:
+    """interrupt() needs a borrower, too."""
+    with single.connection() as kept:
+        elsewhere(kept.interrupt)
+    with pytest.raises(NotYourConnection):
+        kept.interrupt()
+
+
+def test_a_connection_takes_no_attributes(database: Database) -> None:
+    """As with sqlite3's own, nobody can leave one behind for the next."""
+    with database.connection() as db, pytest.raises(AttributeError):
+        assign(db, "mine", 1)
+
+
+def test_a_loan_says_that_it_needs_a_block(database: Database) -> None:
+    """What is forgotten is the 'with'."""
+    with pytest.raises(AttributeError, match="with database"):
+        database.connection().execute("SELECT 1")

@@ -19,6 +19,7 @@ from sqlite_container import (
     Database,
     DatabaseConfig,
     DatabaseOpenError,
+    FunctionConfig,
     Mistake,
     PoolConfig,
     SQLiteContainerError,
@@ -93,7 +94,25 @@ def mistakes(values: object, place: str = "databases.notes") -> tuple[Mistake, .
         ({"path": "x", "detect_types": 9}, "detect_types", "found 9"),
         ({"path": "x", "detect_types": True}, "detect_types", "a number is expected"),
         ({"path": "x", "detect_types": [[]]}, "detect_types", "PARSE_DECLTYPES"),
-        ({"path": "x", 5: 6}, "5", ""),
+        ({"path": "x", 5: 6}, "5", "expected a text as the name"),
+        ({"path": "sqlite:///notes.db"}, "path", "not a URL; write 'notes.db'"),
+        ({"path": "sqlite:////srv/notes.db"}, "path", "not a URL; write '/srv/notes.db'"),
+        ({"path": "sqlite://"}, "path", "not a URL; write ':memory:'"),
+        ({"path": "~/x.db"}, "path", "os.path.expanduser()"),
+        ({"path": Path("~/x.db")}, "path", "os.path.expanduser()"),
+        ({"path": "${HOME}/x.db"}, "path", "os.path.expandvars()"),
+        ({"path": "data/${name}.db"}, "path", "os.path.expandvars()"),
+        ({"path": "$HOME/x.db"}, "path", "os.path.expandvars()"),
+        ({"path": "x", "schema": "~/x.sql"}, "schema", "os.path.expanduser()"),
+        ({"path": "x", "pool": 5}, "pool", "expected a mapping, found 5"),
+        ({"path": "x", "pool": None}, "pool", "expected a mapping, found None"),
+        ({"path": "x", "pool": {"max_size": "a"}}, "pool.max_size", "expected a whole number"),
+        ({"path": "x", "pragmas": {"a": [1]}}, "pragmas.a", "a text, a number, or true or false"),
+        ({"path": "x", "pragmas": []}, "pragmas", "expected a mapping"),
+        ({"path": "x", "extensions": "spatialite"}, "extensions", "expected a list"),
+        ({"path": "x", "foreign_keys": "maybe"}, "foreign_keys", "expected true or false"),
+        ({"path": "x", "busy_timeout": None}, "busy_timeout", "expected a number"),
+        ({"path": "x", "row_factory": 5}, "row_factory", "or an import string"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place(values: object, place: str, text: str) -> None:
@@ -110,6 +129,66 @@ def test_settings_that_are_no_settings(values: object) -> None:
     (mistake,) = mistakes(values, "config.x")
     assert mistake.place == "config.x"
     assert "path" in mistake.problem
+
+
+@pytest.mark.parametrize(
+    "path", ["a~/x.db", "~x.db", "a$b/x.db", "$x.db", "{a}.db", "C:\\x.db", "C:/x.db", "a:/b"]
+)
+def test_a_path_may_look_odd(path: str) -> None:
+    """What no shell would expand, and is no URL, is a path."""
+    assert parse(path, "n").path == path
+
+
+@pytest.mark.parametrize("name", ["pragmas", "extensions", "functions", "pool"])
+@pytest.mark.parametrize("value", [5, "a", [[1]], {1: [2]}, {"a": None}])
+def test_no_word_of_python_is_in_a_mistake(name: str, value: object) -> None:
+    """Whoever writes YAML reads of lists and mappings, not of tuples and dictionaries."""
+    for mistake in mistakes({"path": "x", name: value}):
+        said = mistake.problem.partition(", found ")[0]
+        assert not any(word in said for word in ("tuple", "dict", "instance", "valid ", "Input"))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: DatabaseConfig(path="x", busy_timout=3),  # type: ignore[call-arg]
+            "DatabaseConfig.busy_timout: unknown setting; did you mean 'busy_timeout'?",
+        ),
+        (
+            lambda: DatabaseConfig(path="x", pool={"maxsize": 3}),  # type: ignore[arg-type]
+            "DatabaseConfig.pool.maxsize: unknown setting; did you mean 'max_size'?",
+        ),
+        (
+            lambda: PoolConfig(max_sise=3),  # type: ignore[call-arg]
+            "PoolConfig.max_sise: unknown setting; did you mean 'max_size'?",
+        ),
+        (
+            lambda: FunctionConfig(call=len, nargs=3),  # type: ignore[call-arg]
+            "FunctionConfig.nargs: unknown setting; did you mean 'narg'?",
+        ),
+        (DatabaseConfig, "DatabaseConfig.path: this setting is required"),
+        (
+            lambda: DatabaseConfig("x", path="y"),  # type: ignore[misc]
+            "DatabaseConfig: settings are given by name, as in path=…, found 'x'",
+        ),
+        (
+            lambda: dataclasses.replace(DatabaseConfig(path="x"), mode="w"),  # type: ignore[arg-type]
+            "DatabaseConfig.mode: expected 'rwc', 'rw' or 'ro', found 'w'",
+        ),
+    ],
+)
+def test_the_classes_speak_as_the_settings_do(make: Any, said: str) -> None:
+    """A mistake in a call of `DatabaseConfig` and its like is a ConfigurationError."""
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert str(caught.value) == said
+
+
+def test_a_config_can_be_copied() -> None:
+    """A config survives pickle, and keeps its equality."""
+    config = DatabaseConfig(path="x", pool=PoolConfig(max_size=3))
+    assert pickle.loads(pickle.dumps(config)) == config
 
 
 def test_all_mistakes_are_in_one_error() -> None:

@@ -540,3 +540,78 @@ def test_a_thread_with_the_number_of_a_dead_one_is_another(open_database: Open) 
     with pytest.warns(LeakWarning, match="gone"):
         assert in_thread_number(numbers[0], lambda: add(database))
     assert count(database) == 1
+
+
+def test_a_wait_for_the_turn_is_no_time_of_the_statement(open_database: Open) -> None:
+    """statement_timeout does not count how long somebody else was writing."""
+    database = open_database(statement_timeout=0.2)
+    with held_by_a_thread(database, "BEGIN IMMEDIATE") as done:
+        future = in_thread(partial(update_many, database))
+        wait_until(lambda: waiting(database) == 1)
+        threading.Timer(0.4, done.set).start()
+        future.result(PATIENCE)
+
+
+def update_many(database: Database) -> None:
+    """A statement that asks the deadline more than once."""
+    with database.connection() as db, db:
+        db.executemany("INSERT INTO note (title) VALUES (?)", [("x",)] * 10)
+    with database.connection() as db:
+        sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
+        db.execute(f"{sql} INSERT INTO note (title) SELECT i FROM n")
+
+
+def test_a_stale_snapshot_is_not_waited_for(open_database: Open, path: Path) -> None:
+    """What can never succeed fails at once, also where other processes were met before."""
+    database = open_database(busy_timeout=PATIENCE)
+    add(database)
+    add(database)
+    with plain(path) as other, database.connection() as db:
+        db.home.turn.rivals = float("inf")
+        cursor = db.execute("SELECT * FROM note")
+        cursor.fetchone()
+        other.execute(INSERT)
+        with pytest.raises(DatabaseBusy, match="came after a read"):
+            db.__enter__()
+
+
+def test_a_blob_that_was_closed_holds_no_turn(database: Database) -> None:
+    """The same thread can write through another connection afterwards."""
+    with database.transaction() as db:
+        db.execute("INSERT INTO note VALUES (1, 'x', zeroblob(4))")
+    with database.connection() as one, database.connection() as two:
+        with one.blobopen("note", "body", 1) as blob:
+            blob.write(b"1")
+        with two:
+            two.execute(INSERT)
+    assert count(database) == 2
+
+
+def test_an_unfinished_statement_of_its_own_is_no_other_writer(database: Database) -> None:
+    """SQLITE_LOCKED is told as what it is: it does not pass by itself."""
+    add(database)
+    add(database)
+    with database.connection() as db:
+        cursor = db.execute("SELECT * FROM note")
+        cursor.fetchone()
+        with pytest.raises(sqlite3.OperationalError, match="close its cursor") as caught:
+            db.execute("DROP TABLE note")
+    assert not isinstance(caught.value, DatabaseBusy)
+
+
+def test_who_is_woken_is_not_passed_over_for_long(database: Database) -> None:
+    """While others come and go, the first in the queue has its turn after a moment."""
+    stop = threading.Event()
+
+    def write_on() -> None:
+        with database.connection() as db:
+            while not stop.is_set():
+                with db:
+                    db.execute(INSERT)
+
+    others = [in_thread(write_on) for _ in range(3)]
+    for _ in range(20):
+        add(database)
+    stop.set()
+    for other in others:
+        other.result(PATIENCE)

@@ -162,6 +162,67 @@ def test_an_app_context_around_the_whole_test_is_no_leak(pytester: pytest.Pytest
     result.assert_outcomes(passed=4)
 
 
+@pytest.mark.parametrize("fixture", ["temporary_databases", "isolated_databases"])
+@pytest.mark.parametrize(
+    ("project", "said"),
+    [
+        ("", "need a fixture of the project: 'app'*or 'container'"),
+        (
+            "def app(): return flask.Flask('x')",
+            "init_app(app, container)*fixture 'app' gives*Flask",
+        ),
+        ("def container(): return Shop", "fixture 'container' gives*Shop*no container"),
+    ],
+)
+def test_a_project_without_a_container_is_told_what_to_do(
+    pytester: pytest.Pytester, project: str, said: str, fixture: str
+) -> None:
+    """Neither an app without `init_app` nor a container class is taken for a container."""
+    pytester.makepyfile(
+        f"""
+        import flask, pytest
+        from dependency_injector import containers
+        class Shop(containers.DeclarativeContainer): ...
+        {"@pytest.fixture" if project else ""}
+        {project}
+        def test_it({fixture}): ...
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*{said}*"])
+
+
+def test_a_fixture_of_another_kind_is_passed_over(pytester: pytest.Pytester) -> None:
+    """Where `container` is something else, such as Docker's, that of the app is taken."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from dependency_injector import containers
+        from flask import Flask
+        from sqlite_container import SQLite
+        from sqlite_container.flask import init_app
+
+        class Shop(containers.DeclarativeContainer):
+            notes = SQLite("notes.db")
+
+        @pytest.fixture
+        def container():
+            return "of Docker"
+
+        @pytest.fixture
+        def app():
+            app = Flask(__name__)
+            init_app(app, Shop())
+            return app
+
+        def test_it(app, container, temporary_databases):
+            assert temporary_databases is app.container
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
 def test_the_plugin_costs_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> None:
     """The library is not imported by a run that uses no fixture of it."""
     pytester.makepyfile(

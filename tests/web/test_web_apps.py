@@ -9,12 +9,24 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from dependency_injector import providers
+from dependency_injector import providers, wiring
+from dependency_injector.wiring import Closing, Provide, inject
 from flask import Flask
 
 from sqlite_container import Connection, shutdown
+from sqlite_container.flask import init_app
 from web import web_views
-from web.web_shop import MakeApp, Shop, container_of, factory, fill, nothing_lost, out, settings
+from web.web_shop import (
+    MakeApp,
+    Shop,
+    container_of,
+    factory,
+    fill,
+    new_app,
+    nothing_lost,
+    out,
+    settings,
+)
 
 
 def share(app: Flask) -> None:
@@ -130,6 +142,71 @@ def test_a_container_that_is_gone_leaves_the_apps_alone(make_app: MakeApp, tmp_p
     with factory(tmp_path / "more", web_views.__name__) as make:
         fill(make("two", share))
     assert answers(one, web_views.NAMES) == all_of("one")
+
+
+@pytest.mark.parametrize("requests_before", [True, False])
+def test_a_container_that_is_unwired_leaves_the_apps_alone(
+    make_app: MakeApp, stray: Callable[[], Shop], requests_before: bool
+) -> None:
+    """Both apps get their own after a third container was wired to their views, and unwired."""
+    one, two = make_app("one", share), make_app("two", share)
+    for app in (one, two):
+        fill(app)
+        if requests_before:
+            ask(app, "connection")
+    cast(Any, stray()).unwire()
+    for app in (one, two, one):
+        assert answers(app, web_views.NAMES) == all_of(app.name)
+    assert out(one) == out(two) == 0
+
+
+def test_outside_of_apps_an_unwired_container_provides_nothing_more(
+    make_app: MakeApp, stray: Callable[[], Shop]
+) -> None:
+    """Where no app is current, the newest app's container takes the place of one unwired."""
+    apps = [make_app(name, share) for name in ("one", "two")]
+    other: Any = stray()
+    assert web_views.option() == "notes of stray"
+    other.unwire()
+    assert web_views.option() == "notes of two"
+    assert [ask(app, "connection") for app in map(filled, apps)] == ["notes of one", "notes of two"]
+
+
+def filled(app: Flask) -> Flask:
+    fill(app)
+    return app
+
+
+def test_unwiring_does_not_end_what_is_closed_after_a_view(
+    tmp_path: Path, stray: Callable[[], Shop]
+) -> None:
+    """A user's own `Closing[...]` goes on closing its resource after another was unwired."""
+    events: list[str] = []
+
+    def opened() -> Iterator[str]:
+        yield "open"
+        events.append("closed")
+
+    class Closed(Shop):
+        it = providers.Resource(opened)
+
+    @inject
+    def index(it: str = Closing[Provide[Closed.it]]) -> str:
+        return it
+
+    index.__module__ = web_views.__name__
+    one, shop = new_app(tmp_path / "one", "one"), cast(Any, Closed)()
+    one.add_url_rule("/index", view_func=index)
+    shop.config.from_dict(settings(tmp_path / "one", "one", {}))
+    shop.wire(modules=[web_views])
+    init_app(one, shop)
+    assert ask(one, "index") == "open"
+    cast(Any, stray()).unwire()
+    assert ask(one, "index") == "open"
+    assert events == ["closed", "closed"]
+    shutdown(shop)
+    registry: Any = wiring._patched_registry
+    del registry._callables[index]
 
 
 def test_an_explicit_call_on_another_container_stays_explicit(

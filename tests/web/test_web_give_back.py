@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from dependency_injector.wiring import Provide, inject
-from flask import Flask, abort, appcontext_popped, g
+from flask import Flask, Response, abort, appcontext_popped, g
 from flask.typing import ResponseReturnValue
 
-from sqlite_container import Connection, NotYourConnection, UncommittedWarning
+from sqlite_container import Connection, LeakWarning, NotYourConnection, UncommittedWarning
 from web.web_shop import MakeApp, Shop, container_of, nothing_lost, out
 
 kept: list[Any] = []
@@ -486,3 +488,46 @@ def test_many_requests_of_many_threads_all_give_back(make_app: MakeApp) -> None:
     assert count(app) == 80
     assert out(app) == 0
     assert nothing_lost(app)
+
+
+def test_while_a_body_is_sent_only_the_body_uses_the_connection(make_app: MakeApp) -> None:
+    """Neither an unrelated thread nor another context gets at it between two parts."""
+
+    def do(db: Connection) -> ResponseReturnValue:
+        kept.append(db)
+        return Response(str(db.execute("SELECT ?", (i,)).fetchone()[0]) for i in range(3))
+
+    app = make_app("one", view(do))
+    response = app.test_client().get("/")
+    parts = response.iter_encoded()
+    assert next(parts) == b"0"
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(NotYourConnection):
+            executor.submit(kept[0].execute, "SELECT 1").result(20)
+        with app.app_context(), pytest.raises(NotYourConnection):
+            kept[0].execute("SELECT 1")
+        assert executor.submit(next, parts).result(20) == b"1"  # some servers do so
+    assert list(parts) == [b"2"]
+    response.close()
+    assert nothing_lost(app)
+
+
+def test_a_context_that_a_dead_thread_has_left_gives_back(make_app: MakeApp) -> None:
+    """It is found by who waits, though it may hang in a circle of references."""
+    app = make_app("one", lambda _: None, pool={"max_size": 1, "timeout": 20})
+
+    def leave() -> None:
+        context = app.app_context()
+        context.push()
+        context.g.circle = context
+        container_of(app).notes.connection().execute("SELECT 1")
+
+    gc.disable()
+    try:
+        thread = threading.Thread(target=leave)
+        thread.start()
+        thread.join()
+        with pytest.warns(LeakWarning, match="borrower is gone"):
+            assert count(app) == 0
+    finally:
+        gc.enable()

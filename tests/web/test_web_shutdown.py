@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dependency_injector import containers, providers, resources
+from flask import Flask
 
-from sqlite_container import Database, DatabaseClosed, SQLite, SQLiteDict, shutdown
+from sqlite_container import (
+    ConfigurationError,
+    Database,
+    DatabaseClosed,
+    SQLite,
+    SQLiteDict,
+    shutdown,
+    shutdown_at_exit,
+)
+from sqlite_container.testing import isolated, temporary_databases
 
 events: list[str] = []
 
@@ -240,6 +252,174 @@ def test_shutdown_resources_goes_on_after_a_failure(
     assert not container.tenants["globex"].database.initialized
     assert "notes" in caplog.text
     shutdown(container)
+
+
+class Failing(resources.AsyncResource[str]):
+    async def init(self, *_: object) -> str:
+        return "failing"
+
+    async def shutdown(self, resource: str | None) -> None:
+        raise LookupError("async")
+
+
+def all_closed(container: Any) -> bool:
+    every = [
+        container.notes,
+        container.audit,
+        *map(container.tenants.__getitem__, "acme globex".split()),
+    ]
+    return not any(each.database.initialized for each in every)
+
+
+def test_shutdown_resources_goes_on_where_a_resource_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`shutdown_resources()` closes all, then raises the first failure and logs the others."""
+    container = make(tmp_path)
+    for name in ("one", "two"):
+        resource = providers.Resource(generator, name, container.notes.database, fail=True)
+        setattr(container, name, resource)
+    container.three = providers.Resource(generator, "three")
+    container.init_resources()
+    with pytest.raises(LookupError) as caught:
+        container.shutdown_resources()
+    assert all_closed(container)
+    assert {"close one", "close two", "close three"} <= set(events)
+    assert not list(tmp_path.glob("*-wal"))
+    first, other = ("one", "two") if str(caught.value) == "one" else ("two", "one")
+    assert (str(caught.value), f"LookupError: {other}" in caplog.text) == (first, True)
+    container.init_resources()
+    assert container.notes.database.initialized
+    with pytest.raises(LookupError):
+        container.shutdown_resources()
+    assert all_closed(container)
+
+
+def test_a_dependent_that_fails_is_closed_before_its_database(
+    tmp_path: Path, watch_closes: None
+) -> None:
+    """The order of `shutdown_resources()` is kept where one of the dependents fails."""
+    container = make(tmp_path)
+    container.bad = providers.Resource(generator, "bad", fail=True)
+    container.cache = providers.Resource(generator, "cache", container.notes.database)
+    container.index = providers.Resource(generator, "index", container.cache, fail=True)
+    container.init_resources()
+    with pytest.raises(LookupError):
+        container.shutdown_resources()
+    order = ["close index", "close cache", "close notes"]
+    assert [each for each in events if each in order] == order
+
+
+def test_asynchronous_shutdown_resources_goes_on_too(tmp_path: Path) -> None:
+    """Awaited, `shutdown_resources()` closes every database and raises what failed."""
+    container = make(tmp_path)
+    container.bad = providers.Resource(Failing, container.notes.database)
+    container.one = providers.Resource(generator, "one", container.notes.database)
+
+    async def main() -> None:
+        await container.init_resources()
+        with pytest.raises(LookupError, match="async"):
+            await container.shutdown_resources()
+
+    asyncio.run(main())
+    assert all_closed(container)
+    assert "close one" in events
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_method_that_was_kept_before_goes_on_as_well(tmp_path: Path, nested: bool) -> None:
+    """In nested containers, and as `atexit` would have it, `shutdown_resources()` closes all."""
+
+    class Core(containers.DeclarativeContainer):
+        notes = SQLite(tmp_path / "core.db")
+
+    class Outer(containers.DeclarativeContainer):
+        core: Any = providers.Container(Core)
+        bad = providers.Resource(generator, "bad", core.notes.database, fail=True)
+
+    container: Any = Outer() if nested else containers.DynamicContainer()
+    if nested:
+        shutdown_at_exit(container, signals=False)
+    else:
+        container.notes = SQLite(tmp_path / "notes.db")
+        container.bad = providers.Resource(generator, "bad", container.notes.database, fail=True)
+    kept = container.shutdown_resources
+    container.init_resources()
+    with pytest.raises(LookupError):
+        kept()
+    assert not (container.core if nested else container).notes.database.initialized
+
+
+def test_a_nested_database_is_closed_without_ado(tmp_path: Path) -> None:
+    """A container whose databases are all in nested ones closes them, whatever fails before."""
+
+    class Core(containers.DeclarativeContainer):
+        notes = SQLite(tmp_path / "core.db")
+
+    class Outer(containers.DeclarativeContainer):
+        core: Any = providers.Container(Core)
+        bad = providers.Resource(generator, "bad", core.notes.database, fail=True)
+
+    container: Any = Outer()
+    container.init_resources()
+    with pytest.raises(LookupError):
+        container.shutdown_resources()
+    assert not container.core.notes.database.initialized
+
+
+def test_shutdown_resources_of_another_kind_leaves_databases_open(tmp_path: Path) -> None:
+    """Only what is of the given type is shut down, also where something fails."""
+    container = make(tmp_path)
+
+    class Other(providers.Resource[Any]):
+        pass
+
+    container.bad = Other(generator, "bad", fail=True)
+    container.init_resources()
+    with pytest.raises(LookupError):
+        container.shutdown_resources(Other)
+    assert container.notes.database.initialized
+    with pytest.raises(TypeError):
+        container.shutdown_resources(str)
+    assert container.notes.database.initialized
+    shutdown(container)
+
+
+def test_a_container_that_is_dropped_is_collected(tmp_path: Path) -> None:
+    """What watches over its shutdown does not keep a container alive."""
+    container = make(tmp_path)
+    reference = weakref.ref(container)
+    del container
+    gc.collect()
+    assert reference() is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        shutdown,
+        shutdown_at_exit,
+        lambda it: enter(temporary_databases(it)),
+        lambda it: enter(isolated(it)),
+    ],
+)
+def test_a_class_instead_of_an_instance_is_refused(call: Callable[[Any], object]) -> None:
+    """A container class, or an app, is told that an instance of a container is expected."""
+
+    class Container(containers.DeclarativeContainer):
+        notes = SQLite("notes.db")
+
+    with pytest.raises(ConfigurationError, match=r"instance of a container .* Container\(\)$"):
+        call(Container)
+    with pytest.raises(ConfigurationError, match=r"instance of a container .* app\.container"):
+        call(Flask("x"))
+    with pytest.raises(ConfigurationError, match="instance of a container"):
+        call(None)
+
+
+def enter(block: Any) -> None:
+    with block:
+        pytest.fail("nothing is to be replaced")
 
 
 def test_an_interrupt_does_not_keep_databases_open(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from dependency_injector import containers
+import click
+from dependency_injector import containers, providers
 from flask import Flask
 
 from .. import lifecycle, watcher
-from ..checks import check_settings, set_folders
+from ..checks import check_container, check_settings, set_folders
 from ..engine import Folders
 from ..errors import ConfigurationError, Mistake
 from . import scope, unavailable, views, wiring
@@ -25,9 +26,7 @@ def init_app(app: Flask, container: containers.Container, *, signals: bool = Tru
     ``app.extensions["sqlite_container"]``. Raises :class:`ConfigurationError` and
     :class:`WiringError`, each with every mistake found.
     """
-    if not isinstance(container, containers.DynamicContainer):
-        problem = f"an instance of a container is expected, found {container!r}"
-        raise ConfigurationError([Mistake(app.name, problem)])
+    container = _checked(app, container)
     if wiring.EXTENSION in app.extensions:
         problem = "the app has a container already; call init_app once for each app"
         raise ConfigurationError([Mistake(app.name, problem)])
@@ -40,8 +39,21 @@ def init_app(app: Flask, container: containers.Container, *, signals: bool = Tru
     scope.connect(app)
     unavailable.answer(app)
     _check_at_first_request(app, container)
+    _check_commands(app, container)
     lifecycle.shutdown_at_exit(container, signals=signals)
     watcher.install()
+
+
+def _checked(app: Any, container: Any) -> containers.DynamicContainer:
+    if not isinstance(app, Flask):
+        swapped = "; they are swapped" if isinstance(container, Flask) else ""
+        problem = f"the app comes first, then its container: found {app!r}, {container!r}{swapped}"
+        raise ConfigurationError([Mistake("init_app(app, container)", problem)])
+    if isinstance(container, providers.Provider):
+        problem = f"an instance of a container is expected, found a provider, {container!r}"
+        raise ConfigurationError([Mistake(app.name, problem)])
+    check_container(container, app.name)
+    return cast(containers.DynamicContainer, container)
 
 
 def _check_at_first_request(app: Flask, container: Any) -> None:
@@ -53,3 +65,16 @@ def _check_at_first_request(app: Flask, container: Any) -> None:
         app.before_request_funcs[None] = [each for each in functions if each is not check_views]
 
     app.before_request_funcs.setdefault(None, []).insert(0, check_views)
+
+
+def _check_commands(app: Flask, container: Any) -> None:
+    """Have each command checked when it is looked up to run: it may be registered later."""
+    get_command = app.cli.get_command
+
+    def checked(ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = get_command(ctx, cmd_name)
+        if command is not None:
+            views.check_command(cmd_name, command, container)
+        return command
+
+    app.cli.get_command = checked  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
 
@@ -170,6 +171,7 @@ class Body:
         return self
 
     def __next__(self) -> Any:
+        self._scope.sender = get_ident()
         try:
             return next(self._parts)
         except BaseException as error:  # the end among them
@@ -178,13 +180,17 @@ class Body:
             if interrupted is not None:
                 raise interrupted from None  # the server prints it
             raise
+        finally:
+            self._scope.sender = 0
 
     def close(self) -> None:
         """Called by the server in the end, whatever has happened."""
+        self._scope.sender = get_ident()
         try:
             if hasattr(self._body, "close"):
                 self._body.close()
         finally:
+            self._scope.sender = 0
             self._scope.body_sent()
 
 

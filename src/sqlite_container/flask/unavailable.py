@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sqlite3 import OperationalError
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 from werkzeug.exceptions import ServiceUnavailable
 
 from ..errors import UNAVAILABLE
@@ -44,7 +44,7 @@ def _unavailable(error: Exception) -> Any:
     own = _own_handler(error)
     if own is not None:
         return current_app.ensure_sync(own)(error)
-    current_app.logger.warning("503: %s", error)
+    current_app.logger.warning("503 for %s %s: %s", request.method, request.path, error)
     return current_app.handle_http_exception(ServiceUnavailable(retry_after=RETRY_AFTER))
 
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from itertools import chain
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
 
 import click
 from dependency_injector import containers, providers
@@ -20,7 +23,8 @@ from flask.views import http_method_funcs
 from ..errors import WiringError
 from ..providers import SQLite, reaches_database
 from ..sqlite_dict import SQLiteDict
-from . import wiring
+from . import parameters, wiring
+from .parameters import is_marker
 
 _CURE = "put '@inject' directly above 'def', below the route"
 
@@ -32,13 +36,18 @@ def check(app: Flask, container: containers.DynamicContainer, *, finally_: bool)
     """
     wiring.bind(container)
     known = _Known(container, finally_=finally_)
-    found = [
-        f"{what} ({_where(function)}): {mistake}"
-        for what, function in _called_by(app)
-        for mistake in _mistakes(function, known)
-    ]
-    if found:
-        raise WiringError("\n".join(dict.fromkeys(found)))
+    _raise([*_mistakes_in(_called_by(app), known), *_class_attributes(app, known)])
+
+
+def check_command(name: str, command: click.Command, container: Any) -> None:
+    """Raise :class:`WiringError` with every mistake in a command, or a group of them."""
+    wiring.bind(container)
+    _raise(_mistakes_in(_command(name, command), _Known(container, finally_=True)))
+
+
+def _raise(found: Iterable[str]) -> None:
+    if lines := list(dict.fromkeys(found)):
+        raise WiringError("\n".join(lines))
 
 
 class _Known(NamedTuple):
@@ -51,18 +60,20 @@ def _called_by(app: Flask) -> Iterator[tuple[str, Any]]:
         yield from _view(endpoint, function)
     for function in _hooks(app):
         yield f"function {getattr(function, '__name__', function)!r}", function
-    yield from _commands(app.cli)
+    yield from _in_templates(app)
+    for name, command in app.cli.commands.items():
+        yield from _command(name, command)
 
 
 def _view(endpoint: str, function: Any) -> Iterator[tuple[str, Any]]:
+    yield f"view {endpoint!r}", function
     view_class = getattr(function, "view_class", None)
-    if view_class is None:
-        yield f"view {endpoint!r}", function
-        return
     for name in ("__init__", "dispatch_request", *map(str.lower, http_method_funcs)):
         method = getattr(view_class, name, None)
         if inspect.isfunction(method):
             yield f"view {endpoint!r}, method {name!r}", method
+    for decorator in getattr(view_class, "decorators", ()):
+        yield f"view {endpoint!r}, decorator {getattr(decorator, '__name__', '')!r}", decorator
 
 
 def _hooks(app: Flask) -> Iterator[Any]:
@@ -71,6 +82,7 @@ def _hooks(app: Flask) -> Iterator[Any]:
         app.after_request_funcs,
         app.teardown_request_funcs,
         app.url_value_preprocessors,
+        app.url_default_functions,
         app.template_context_processors,
     )
     yield from chain.from_iterable(chain.from_iterable(each.values() for each in scoped))
@@ -79,46 +91,101 @@ def _hooks(app: Flask) -> Iterator[Any]:
         yield from chain.from_iterable(handlers.values() for handlers in by_code.values())
 
 
-def _commands(group: click.Group) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
-        yield f"command {name!r}", command.callback
-        if isinstance(command, click.Group):
-            yield from _commands(command)
+def _in_templates(app: Flask) -> Iterator[tuple[str, Any]]:
+    environment = vars(app).get("jinja_env")  # asking the app for it would make it too early
+    for kind in ("filters", "globals", "tests") if environment is not None else ():
+        for name, function in getattr(environment, kind).items():
+            module = getattr(function, "__module__", None) or ""
+            if type(function) in _FUNCTIONS and not module.startswith("jinja2."):
+                yield f"template {kind[:-1]} {name!r}", function
+
+
+_FUNCTIONS = (FunctionType, MethodType, partial)
+
+
+def _command(name: str, command: click.Command) -> Iterator[tuple[str, Any]]:
+    yield f"command {name!r}", command.callback
+    if isinstance(command, click.Group):
+        for inner, each in command.commands.items():
+            yield from _command(inner, each)
+
+
+def _mistakes_in(called: Iterable[tuple[str, Any]], known: _Known) -> Iterator[str]:
+    for what, outer in called:
+        for function in _below(outer, set()):
+            for mistake in _mistakes(function, known):
+                yield f"{what} ({_where(function)}): {mistake}"
+
+
+def _below(function: Any, seen: set[int]) -> Iterator[Any]:
+    """A function, and those that its decorators keep without telling (``functools.wraps``)."""
+    yield function
+    for each in wiring.layers(function):
+        if id(each) in seen or wiring.patched_of(each) is not None:
+            return
+        seen.add(id(each))
+        for cell in getattr(each, "__closure__", None) or ():
+            with suppress(ValueError):  # not filled yet
+                if isinstance(cell.cell_contents, FunctionType):
+                    yield from _below(cell.cell_contents, seen)
 
 
 def _mistakes(function: Any, known: _Known) -> Iterator[str]:
     patched = wiring.injected(function)
     if patched is None:
-        yield from _not_injected(function)
+        for each in wiring.layers(function):
+            yield from _not_injected(each, known)
         return
     for name, marker in patched.reference_injections.items():
-        if name not in patched.injections:
+        if not providers.is_provider(patched.injections.get(name)):
             yield from _unresolved(name, marker, patched, known)
         else:
             yield from _wrong_kind(name, marker, patched)
+    for each in parameters.of(patched.original):
+        if each.name not in patched.reference_injections:
+            yield from _passed_over(each, known)
 
 
-def _not_injected(function: Any) -> Iterator[str]:
-    for each in wiring.layers(function):
-        for name, marker in _markers(each):
+def _not_injected(function: Any, known: _Known) -> Iterator[str]:
+    for each in parameters.of(function):
+        for marker in each.markers:
             yield (
-                f"parameter {name!r} would receive {marker!r} itself, because the function was"
-                f" registered without '@inject': it is missing, or stands above the route; {_CURE}"
+                f"parameter {each.name!r} would receive {marker!r} itself, because the function"
+                f" was registered without '@inject': it is missing, or stands above the route;"
+                f" {_CURE}"
             )
+        yield from _passed_over(each, known)
 
 
-def _markers(function: Any) -> Iterator[tuple[str, Any]]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return
-    for parameter in parameters:
-        candidates = [parameter.default]
-        if get_origin(parameter.annotation) is Annotated:
-            candidates.extend(get_args(parameter.annotation)[1:])
-        for candidate in candidates:
-            if getattr(type(candidate), "__IS_MARKER__", False):
-                yield parameter.name, candidate
+def _passed_over(parameter: parameters.Parameter, known: _Known) -> Iterator[str]:
+    """What ``@inject`` does not see."""
+    name = parameter.name
+    if parameter.provider is not None:
+        declared = known.container.declarative_parent
+        path = f"{getattr(declared, '__name__', 'Container')}.{parameter.provider}"
+        yield f"parameter {name!r} would receive a provider itself; write Provide[{path}]"
+    elif parameter.is_text and not parameter.markers:
+        yield (
+            f"parameter {name!r} would receive nothing: 'from __future__ import annotations' makes"
+            f" a text of {parameter.annotation!r}, which dependency-injector does not read; leave"
+            f" that import out of the module, or write '{name}: Connection = Provide[…]', and"
+            f" {_CURE}"
+        )
+
+
+def _class_attributes(app: Flask, known: _Known) -> Iterator[str]:
+    """Markers in the body of a view class, where nothing puts a connection in their place."""
+    wired = wiring.wired_to(known.container)
+    for endpoint, function in app.view_functions.items():
+        for each in getattr(getattr(function, "view_class", None), "__mro__", ()):
+            if known.finally_ or wired(each):
+                for name, value in vars(each).items():
+                    if is_marker(value):
+                        yield (
+                            f"view {endpoint!r} ({each.__module__}.{each.__qualname__}): attribute"
+                            f" {name!r} is {value!r} itself; make it a parameter of the method,"
+                            " with '@inject' directly above 'def'"
+                        )
 
 
 def _unresolved(name: str, marker: Any, patched: Any, known: _Known) -> Iterator[str]:
@@ -143,32 +210,39 @@ def _wrong_kind(name: str, marker: Any, patched: PatchedCallable) -> Iterator[st
     if isinstance(target, SQLite | SQLiteDict) and isinstance(marker, wiring.PROVIDE):
         yield (
             f"parameter {name!r} would receive the whole container of {target.path!r}; add"
-            " '.connection', '.reader' or '.database'"
+            f" {_member_of(target)}"
         )
     if name in patched.reference_closing and reaches_database(target):
         yield (
             f"parameter {name!r}: Closing[…] would close the database for every other request"
             " after this one; use Provide[…], the connection goes back by itself"
         )
+    for each in parameters.of(patched.original):
+        if each.name == name:
+            yield from parameters.other_class(each, target)
+
+
+def _member_of(target: SQLite | SQLiteDict) -> str:
+    if isinstance(target, SQLite):
+        return "'.connection', '.reader' or '.database'"
+    first = next(iter(target.names() if target.configured else ()), "acme")
+    return f"'.provider' to receive all of them, or a database's name as in '.{first}.connection'"
 
 
 def _nearest(identifier: str, container: containers.DynamicContainer) -> str:
-    near = difflib.get_close_matches(identifier, list(_paths(container)), n=1, cutoff=0.6)
+    known = [each for each in _paths(container.providers) if each != identifier]
+    near = difflib.get_close_matches(identifier, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _paths(container: containers.DynamicContainer) -> Iterator[str]:
-    yield from _paths_in(container.providers)
-
-
-def _paths_in(members: Mapping[str, Any]) -> Iterator[str]:
+def _paths(members: Mapping[str, Any]) -> Iterator[str]:
     for name, provider in members.items():
         yield name
         if isinstance(provider, SQLiteDict):
             inner: Any = {each: provider[each] for each in provider.names()}
         else:
             inner = provider.providers if isinstance(provider, providers.Container) else {}
-        yield from (f"{name}.{path}" for path in _paths_in(inner))
+        yield from (f"{name}.{path}" for path in _paths(inner))
 
 
 def _where(function: Any) -> str:

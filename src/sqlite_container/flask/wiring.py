@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 from dependency_injector import containers, providers, wiring
 from dependency_injector.wiring import PatchedCallable, ProvidersMap
 from flask.globals import _cv_app
 
 from ..providers import reaches_database
+from ..sqlite_dict import SQLiteDict
 
 EXTENSION = "sqlite_container"
 _RESOLVED = "_sqlite_container_resolved"
@@ -35,7 +36,7 @@ class AppProvider(providers.Provider[Any]):
     def __init__(self, marker: Any = None, fallback: Callable[[], Any] = lambda: None) -> None:
         super().__init__()
         self.marker = marker
-        self._fallback = fallback
+        self.fallback = fallback
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:  # the same as target(), where the answer is known already: for every request
@@ -49,7 +50,7 @@ class AppProvider(providers.Provider[Any]):
         context = _cv_app.get(None)
         container = None if context is None else context.app.extensions.get(EXTENSION)
         found = self._in(container) if container is not None else None
-        found = found if found is not None else self._fallback()
+        found = found if found is not None else self.fallback()
         if found is None:
             raise LookupError(f"the container that provided {self.marker!r} is gone")
         return cast("providers.Provider[Any]", found)
@@ -79,6 +80,37 @@ class BoundCallable(PatchedCallable):
         if not reaches_database(injection):
             super().add_closing(kwarg, injection)
 
+    def unwind_injections(self) -> None:
+        """Some container was unwired from the module: the apps go on without it."""
+        left = {
+            name: injection
+            for name, injection in self.injections.items()
+            if isinstance(injection, AppProvider) and _fall_back_to_an_app(injection)
+        }
+        self.injections, self.closing = left, {}
+        for name in self.reference_closing:
+            if name in left:
+                _close_after(self, name, left[name].fallback())
+
+
+def _close_after(patched: PatchedCallable, name: str, provider: Any) -> None:
+    """What dependency-injector notes for a ``Closing[...]``."""
+    patched.add_closing(name, provider)
+    for resource in provider.traverse(types=[providers.BaseResource]):
+        patched.add_closing(str(id(resource)), resource)
+
+
+_apps: WeakKeyDictionary[containers.DynamicContainer, None] = WeakKeyDictionary()
+"""The containers of all apps, the newest last."""
+
+
+def _fall_back_to_an_app(injection: AppProvider) -> bool:
+    for container in reversed(list(_apps)):
+        if resolve(injection.marker, known_to(container)) is not None:
+            injection.fallback = _weakly(injection.marker, container)
+            return True
+    return False
+
 
 class _Declared:
     """A container without what was added to the instance, which would break the map."""
@@ -104,9 +136,30 @@ def known_to(container: Any) -> ProvidersMap:
 def resolve(marker: Any, known: ProvidersMap) -> providers.Provider[Any] | None:
     """The provider that a marker names, as dependency-injector resolves it."""
     provider = known.resolve_provider(marker.provider, marker.modifier)
+    if isinstance(marker.provider, str) and not providers.is_provider(provider):
+        provider = _by_name(marker.provider.split("."), known._container)
+        if provider is not None and marker.modifier is not None:
+            provider = marker.modifier.modify(provider, providers_map=known)
     if provider is None or isinstance(marker, PROVIDE):
         return provider
     return provider if isinstance(provider, providers.Delegate) else provider.provider
+
+
+def _by_name(steps: list[str], found: Any) -> Any:
+    """The provider that a text names, also where a database is called ``names`` or ``a.b``."""
+    for taken in range(1, len(steps) + 1):
+        inner = _member(found, ".".join(steps[:taken]))
+        if inner is not None and taken < len(steps):
+            inner = _by_name(steps[taken:], inner)
+        if inner is not None:
+            return inner
+    return None
+
+
+def _member(found: Any, name: str) -> Any:
+    if isinstance(found, SQLiteDict):
+        return found[name] if found.configured and name in found else None
+    return getattr(found, "providers", {}).get(name)
 
 
 def bind(container: containers.DynamicContainer) -> None:
@@ -116,6 +169,7 @@ def bind(container: containers.DynamicContainer) -> None:
     """
     known = known_to(container)
     wired = wired_to(container)
+    _apps[container] = None
     for patched in all_injected():
         for name, marker in patched.reference_injections.items():
             sure = not isinstance(marker.provider, str) and name in patched.injections
@@ -159,10 +213,14 @@ def wired_to(container: containers.DynamicContainer) -> Callable[[Any], bool]:
 
 def injected(function: Any) -> PatchedCallable | None:
     """What ``@inject`` made of a function, below whichever other decorators."""
-    for each in layers(function):
-        with suppress(TypeError):  # no key: not hashable
-            if (patched := _registry.get_callable(each)) is not None:
-                return patched
+    found = map(patched_of, layers(function))
+    return next((each for each in found if each is not None), None)
+
+
+def patched_of(function: Any) -> PatchedCallable | None:
+    """What ``@inject`` made of just this function."""
+    with suppress(TypeError):  # no key: not hashable
+        return _registry.get_callable(function)
     return None
 
 

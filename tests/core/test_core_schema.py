@@ -1,0 +1,206 @@
+"""Applying a schema: how it is read, and that a failure leaves nothing, whenever it comes."""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from core.helpers import count, files, plain
+from sqlite_container import Database, SchemaError
+from sqlite_container.engine import Engine
+from sqlite_container.statements import split
+
+DANGLING = (
+    "CREATE TABLE a (id INTEGER PRIMARY KEY);\n"
+    "CREATE TABLE b (a REFERENCES a DEFERRABLE INITIALLY DEFERRED);\n"
+    "INSERT INTO b VALUES (7);\n"
+)
+
+
+def refused(path: Path, schema: Path) -> str:
+    """The message of the SchemaError; it names the database and both files."""
+    with pytest.raises(SchemaError) as caught:
+        Database("notes").open({"path": str(path), "schema": str(schema)})
+    message = str(caught.value)
+    assert "notes" in message
+    assert str(path) in message
+    assert str(schema) in message
+    return message
+
+
+def opened(path: Path, schema: Path, table: str = "note") -> int:
+    """How many rows the table has when the database was opened with the schema."""
+    database = Database("notes")
+    database.open({"path": str(path), "schema": str(schema)})
+    try:
+        return count(database, table)
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "statements"),
+    [
+        ("a;b", [(1, "a;"), (1, "b")]),
+        ("\n\na;\n\n b\n;\n-- c;\n", [(3, "a;"), (5, "b\n;")]),
+        ("/* a */ b /* c */;", [(1, "/* a */ b /* c */;")]),
+        ("'a;''b;' ; c", [(1, "'a;''b;' ;"), (1, "c")]),
+        ('"a;" `b;` [c;] - / d;e', [(1, '"a;" `b;` [c;] - / d;'), (1, "e")]),
+        ("a -- ' ;\n; b /* ; ' */;", [(1, "a -- ' ;\n;"), (2, "b /* ; ' */;")]),
+        ("a;\n'b;c", [(1, "a;"), (2, "'b;c")]),
+        ("a;\n/* b;c", [(1, "a;")]),
+        ("a;\n\ufeffb;", [(1, "a;"), (2, "b;")]),
+        (";;\n; /**/ ;a", [(2, "a")]),
+        ("create trigger a begin b; end;c", [(1, "create trigger a begin b; end;"), (1, "c")]),
+        ("create trigger a begin b; c", [(1, "create trigger a begin b; c")]),
+        (
+            "create trigger a begin '\0'; end;c",
+            [(1, "create trigger a begin '\0'; end;"), (1, "c")],
+        ),
+    ],
+)
+def test_a_script_is_split_where_sqlite_would(
+    script: str, statements: list[tuple[int, str]]
+) -> None:
+    """Only a semicolon outside of strings, names, comments and triggers ends a statement."""
+    assert list(split(script)) == statements
+
+
+@pytest.mark.timing
+def test_a_large_schema_is_applied_in_no_time(path: Path, schema: Path) -> None:
+    """Twice the lines take about twice the time, so that a dump of megabytes can be a schema."""
+    lines = [f"INSERT INTO a VALUES ({i}, '{'x' * 70}');" for i in range(40_000)]
+    schema.write_text("\n".join(["CREATE TABLE a (i, t);", *lines]))
+    began = time.perf_counter()
+    assert opened(path, schema, "a") == 40_000
+    assert time.perf_counter() - began < 5  # 0.4 s; each line counted from the start: 60 s
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize(
+    "script", ["-- ;'\n" * 20_000, "\n" * 200_000, f"SELECT '{';' * 200_000}';", ";" * 20_000]
+)
+def test_a_long_text_is_split_in_no_time(script: str) -> None:
+    """Neither comments nor blanks nor semicolons are looked at again and again."""
+    began = time.perf_counter()
+    assert len(list(split(f"{script}\nSELECT 1;"))) <= 2
+    assert time.perf_counter() - began < 2
+
+
+def test_a_deferred_reference_to_nothing(path: Path, schema: Path) -> None:
+    """What only COMMIT finds is told with the row that it is about, and leaves nothing."""
+    schema.write_text(DANGLING)
+    message = refused(path, schema)
+    assert "FOREIGN KEY" in message
+    assert "row 1 of 'b' refers to a row that 'a' does not have" in message
+    assert files(path.parent) == {"schemas"}
+
+
+def test_a_deferred_reference_to_nothing_in_an_empty_file(path: Path, schema: Path) -> None:
+    """A file that was there stays as it was: the rehearsal commits as well."""
+    schema.write_text(DANGLING)
+    path.touch()
+    refused(path, schema)
+    assert path.read_bytes() == b""
+
+
+def test_a_deferred_reference_to_nothing_in_a_database(path: Path, schema: Path) -> None:
+    """A database without tables, which is not rehearsed for, stays without."""
+    schema.write_text(DANGLING)
+    with plain(path) as db:
+        db.execute("PRAGMA user_version = 7")
+        refused(path, schema)
+        assert db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    assert files(path.parent) == {"notes.db", "schemas"}
+
+
+def test_a_deferred_reference_that_is_mended_in_time(path: Path, schema: Path) -> None:
+    """Rows may refer to what comes later."""
+    schema.write_text(f"{DANGLING}INSERT INTO a VALUES (7);")
+    assert opened(path, schema, "b") == 1
+
+
+def test_a_schema_that_fails_in_the_real_file_only(path: Path, schema: Path) -> None:
+    """The journal mode, say, can only be refused where there is one; the file is gone again."""
+    schema.write_text("\nPRAGMA journal_mode=DELETE;\nCREATE TABLE a (i);")
+    message = refused(path, schema)
+    assert "line 2" in message
+    assert "in the settings" in message
+    assert files(path.parent) == {"schemas"}
+
+
+def test_a_schema_that_attaches_another_database(
+    path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ATTACH is refused before it is executed, so that no other file is made."""
+    monkeypatch.chdir(path.parent)
+    schema.write_text("CREATE TABLE a (i);\n-- b\nattach 'other.db' AS o; SELECT nofunc();")
+    message = refused(path, schema)
+    assert "line 2: ATTACH" in message
+    assert files(path.parent) == {"schemas"}
+
+
+def test_a_file_that_another_process_makes_meanwhile_is_used(
+    path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gives the file its name first has made it; nothing of it is lost."""
+    write = Engine._write
+
+    def slowly(engine: Engine, draft: Path) -> None:
+        write(engine, draft)
+        with plain(path) as other:
+            other.execute("CREATE TABLE note (title)")
+            other.execute("INSERT INTO note VALUES ('theirs')")
+
+    monkeypatch.setattr(Engine, "_write", slowly)
+    assert opened(path, schema) == 1
+    assert files(path.parent) == {"notes.db", "schemas"}
+
+
+def test_a_file_that_another_process_makes_meanwhile_outlives_a_failure(
+    path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the schema fails here, the file that somebody else has made is not deleted."""
+
+    def fail(_: Engine, __: Path) -> None:
+        path.touch()
+        raise SchemaError(f"schema {str(schema)!r}: no")
+
+    monkeypatch.setattr(Engine, "_write", fail)
+    refused(path, schema)
+    assert files(path.parent) == {"notes.db", "schemas"}
+
+
+def test_a_file_system_without_hard_links(
+    path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, the file is made in its place."""
+
+    def link(*_: object) -> None:
+        raise PermissionError("not here")
+
+    monkeypatch.setattr(os, "link", link)
+    assert opened(path, schema) == 0
+    assert files(path.parent) == {"notes.db", "schemas"}
+
+
+def test_what_is_left_of_a_deleted_database_does_not_come_back(path: Path, schema: Path) -> None:
+    """The -wal of a file that was deleted belongs to no new one of the same name."""
+    with plain(path) as old:
+        old.execute("PRAGMA journal_mode = WAL").fetchall()
+        old.execute("CREATE TABLE note (title)")
+        old.execute("INSERT INTO note VALUES ('old')")
+        left = Path(f"{path}-wal").read_bytes()
+    path.unlink()
+    Path(f"{path}-wal").write_bytes(left)
+    assert opened(path, schema) == 0
+    assert files(path.parent) == {"notes.db", "schemas"}
+
+
+def test_a_new_file_has_the_rights_that_sqlite_gives(path: Path, schema: Path) -> None:
+    """The umask decides, as for every database."""
+    sqlite3.connect(path.with_name("usual.db")).close()
+    opened(path, schema)
+    assert path.stat().st_mode == path.with_name("usual.db").stat().st_mode
