@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import sqlite3
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from . import configure, schema
+from . import access, configure, schema
 from .alone import alone
 from .begin import raw
 from .connection import Connection
@@ -106,8 +105,8 @@ class Engine:
         Returns the first connection. Raises :class:`DatabaseOpenError`, before anything is
         written where that is possible.
         """
-        self._check_file()
         with self.explained():
+            self._check_file()
             if self._is_new() and self.config.mode == "rwc":
                 self._begin_new()
             if self.file is None:
@@ -311,75 +310,19 @@ class Engine:
         return self.file is None or not path.exists(self.file) or not path.getsize(self.file)
 
     def _check_file(self) -> None:
-        """Say in plain words what SQLite would call "unable to open database file"."""
+        """Raise :class:`DatabaseOpenError` where it cannot be opened, as far as that is known."""
         if _distrusted:
-            self._refuse(_distrusted)
-        file, folder = self.file, self.file and self.file.parent
-        if file is None or folder is None:
+            raise DatabaseOpenError(_distrusted)
+        if self.file is None:
             return
         if _inherited_open and self.identity() in _inherited_open:
-            self._refuse(
+            raise DatabaseOpenError(
                 "a connection to it was in a transaction, or had a cursor open, when this process"
                 " was forked; SQLite cannot use the file safely here. End the transaction before"
                 " the fork, or start the process by 'spawn'"
             )
         if not self.is_substituted:
-            self._check_way(file)
-            self._check_folder(folder)
-            if path.islink(file):
-                file = Path(path.realpath(file))  # SQLite keeps the journal beside this one
-                self._check_folder(file.parent, f"it is a symbolic link to {str(file)!r}, and ")
-            self._check_access(file, file.parent)
-
-    def _check_way(self, file: Path) -> None:
-        """Refuse a path that cannot be followed to its end."""
-        try:
-            os.stat(file)
-        except PermissionError:
-            self._refuse(
-                f"no permission to enter the folder {_barred(file)!r}; let this user enter it"
-                " (chmod +x), or name a file elsewhere"
-            )
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                self._refuse("its path has symbolic links that lead in a circle; mend them")
-
-    def _check_folder(self, folder: Path, link: str = "") -> None:
-        if not path.isdir(folder):
-            self._refuse(f"{link}there is no folder {str(folder)!r}; create it first")
-
-    def _check_access(self, file: Path, folder: Path) -> None:
-        if path.isdir(file):
-            self._refuse("the path is a folder; name a file in it")
-        if path.exists(file):
-            self._check_permissions(file, folder)
-        else:
-            self._check_creation(folder)
-
-    def _check_creation(self, folder: Path) -> None:
-        mode = self.config.mode
-        if mode != "rwc":
-            self._refuse(f"there is no such file, and mode {mode!r} creates none; 'rwc' would")
-        if not os.access(folder, os.W_OK):
-            self._refuse(f"no permission to create a file in {str(folder)!r}")
-
-    def _check_permissions(self, file: Path, folder: Path) -> None:
-        if not os.access(file, os.R_OK):
-            self._refuse("no permission to read the file")
-        if self.config.read_only:
-            return
-        if not os.access(file, os.W_OK):
-            self._refuse("no permission to write the file; use mode 'ro' to only read it")
-        if not os.access(folder, os.W_OK):
-            self._refuse(
-                f"no permission to write in the folder {str(folder)!r}, where SQLite keeps its"
-                " journal; use mode 'ro' to only read the database"
-            )
-        if path.exists(f"{file}-wal") and (problem := _side_file_barred(file, read_only=False)):
-            self._refuse(problem)  # SQLite would open it, and fail when it is to write
-
-    def _refuse(self, problem: str) -> None:
-        raise DatabaseOpenError(f"{self.place}: {problem}")
+            access.check(self.file, self.config.mode)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -402,9 +345,9 @@ class Engine:
         if self.file is None or code & 0xFF not in _NO_ACCESS:
             return ""
         file = Path(path.realpath(self.file))
-        problem = _side_file_barred(file, read_only=self.config.read_only)
+        problem = access.side_file_barred(file, read_only=self.config.read_only)
         if not problem and code != sqlite3.SQLITE_READONLY:  # that is an attempt to write
-            problem = _no_place_for_shm(file)
+            problem = access.no_place_for_shm(file)
         return problem
 
     def _remove_wal(self, file: Path) -> None:
@@ -423,35 +366,6 @@ def _file_uri(file: Path, mode: str) -> str:
 def _has_journal(file: Path) -> bool:
     """Whether SQLite would write into the file what is left of another one of that name."""
     return path.exists(f"{file}-wal") or path.exists(f"{file}-journal")
-
-
-def _barred(file: Path) -> str:
-    """The first folder on the way to the file that may not be entered."""
-    folders = [*reversed(Path(path.realpath(file)).parents)]
-    return str(next((each for each in folders if not os.access(each, os.X_OK)), folders[-1]))
-
-
-def _side_file_barred(file: Path, *, read_only: bool) -> str:
-    verb, right = ("read", os.R_OK) if read_only else ("read and write", os.R_OK | os.W_OK)
-    for side in (f"{file}-wal", f"{file}-shm", f"{file}-journal"):
-        lacks = not os.access(side, right)
-        if lacks and path.exists(side) and not os.access(side, right):  # it may just come or go
-            return (
-                f"no permission to {verb} {side!r}, which belongs to the database; give this user"
-                " the same rights to it as to the database"
-            )
-    return ""
-
-
-def _no_place_for_shm(file: Path) -> str:
-    folder = str(file.parent)
-    if os.access(folder, os.W_OK):
-        return ""
-    return (
-        f"it is in WAL mode, so that even reading makes a file {f'{file}-shm'!r}, and there is no"
-        f" permission to create files in the folder {folder!r}; let this user write there, or"
-        " have the database's owner set journal_mode 'delete'"
-    )
 
 
 def _memory_uri() -> str:

@@ -52,18 +52,25 @@ def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -
     """
     check_container(container, "shutdown_at_exit")
     see_through(container)
-    if not _containers:
-        atexit.unregister(_shut_down_all)
-        for _ in range(2):  # a signal at its first line would end one of them, not both
-            atexit.register(_shut_down_all)
-        if _is_multiprocessing_child():
-            _finalize_with(_shut_down_all)
+    _take_part_in_exit()
     _containers[id(container)] = ref(container, _forget(id(container)))
     if signals:
         handle_signals()
 
 
 _containers: dict[int, ref[Any]] = {}
+_takes_part = False
+
+
+def _take_part_in_exit() -> None:
+    """Once for each process: atexit keeps the place of what is unregistered."""
+    global _takes_part
+    if not _takes_part:
+        _takes_part = True
+        for _ in range(2):  # a signal at its first line would end one of them, not both
+            atexit.register(_shut_down_all)
+        if _is_multiprocessing_child():
+            _finalize_with(_shut_down_all)
 
 
 def _forget(key: int) -> Callable[[object], None]:
@@ -76,6 +83,8 @@ def _forget(key: int) -> Callable[[object], None]:
 
 def _end_with_multiprocessing() -> None:
     """In a forked child: multiprocessing ends its children without atexit, but has hooks too."""
+    global _takes_part
+    _takes_part = False  # it clears atexit as well
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.register_after_fork(_shut_down_all, _finalize_with)

@@ -82,7 +82,7 @@ def test_an_exception_anywhere_leaves_the_pool_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Wherever it comes, the next borrower has a connection, and closing leaves no file."""
-    monkeypatch.setattr("sqlite_container.pool._LOOK", 0.01)
+    monkeypatch.setattr("sqlite_container.keeper.LOOK", 0.01)
     for number in range(1, MOST):
         database = open_database(pool={"max_size": 1, "timeout": 3}, shutdown_timeout=2)
         wire = Tripwire(number)

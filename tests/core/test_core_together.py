@@ -281,7 +281,7 @@ class TogetherMachine(RuleBasedStateMachine):
     @initialize(patient=st.sampled_from([1, 1, 2, 3]), impatient=st.integers(1, 2))
     def start(self, patient: int, impatient: int) -> None:
         self.stack = ExitStack()
-        self.stack.enter_context(patch("sqlite_container.pool._LOOK", 0.02))
+        self.stack.enter_context(patch("sqlite_container.keeper.LOOK", 0.02))
         folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.folder = Path(self.stack.enter_context(folder))
         with plain(self.folder / "notes.db") as connection:
