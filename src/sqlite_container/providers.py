@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from inspect import isawaitable
 from os import PathLike
@@ -56,6 +58,18 @@ def _close_overriding(ended: Any) -> None:
             database.close(timeout=0)
 
 
+_opening: dict[tuple[int, object], DatabaseProvider] = {}
+"""Which database opens a file at this moment, by its container and each name of the file."""
+
+
+def _names_of(file: Path) -> list[object]:
+    names: list[object] = [os.path.realpath(file)]
+    with suppress(OSError, ValueError):
+        status = file.stat()
+        names.append((status.st_dev, status.st_ino))  # hard links have it in common
+    return names
+
+
 class DatabaseProvider(_Overridable, providers.Resource[Database]):
     """One :class:`Database`, the same object for ever; open while the resource is initialised."""
 
@@ -96,9 +110,29 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
         self._see_through()
         config = self.config()
         folders = self.folders or self._folders_of_overridden() or Folders.current()
-        if not config.in_memory:
-            self._refuse_twin(folders.data / config.path)
-        database.open(config, folders)
+        if config.in_memory:
+            database.open(config, folders)
+            return
+        file = folders.data / config.path
+        with self._alone_on(file):
+            self._refuse_twin(file)
+            database.open(config, folders)
+
+    @contextmanager
+    def _alone_on(self, file: Path) -> Iterator[None]:
+        """Within it, no other database of the container may open the same file."""
+        outermost = id([self.owner, *_above(self.owner)][-1])
+        keys = [(outermost, name) for name in _names_of(file)]
+        try:
+            for key in keys:
+                first = _opening.setdefault(key, self)  # in one step, whatever threads do
+                if first is not self and first.owner is not None:
+                    raise self._is_twin(file, first)
+            yield
+        finally:
+            for key in keys:
+                if _opening.get(key) is self:
+                    _opening.pop(key, None)
 
     def _see_through(self) -> None:
         """Let no container that this database stands in leave it open."""
@@ -112,10 +146,13 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
         same = [each for each in list(live) if each.engine is not None and each.engine.is_on(file)]
         for provider in _all_with(self.owner) if same and self.owner is not None else ():
             if provider is not self and provider.current in same:
-                raise DatabaseOpenError(
-                    f"database {self.name!r} ({file}): database {provider.name!r} of the same"
-                    f" container has this file open; look at {self.place}.path"
-                )
+                raise self._is_twin(file, provider)
+
+    def _is_twin(self, file: Path, other: DatabaseProvider) -> DatabaseOpenError:
+        return DatabaseOpenError(
+            f"database {self.name!r} ({file}): database {other.name!r} of the same container has"
+            f" this file open; look at {self.place}.path"
+        )
 
     def _folders_of_overridden(self) -> Folders | None:
         """Where the paths start of the database that this one overrides."""
