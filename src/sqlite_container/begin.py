@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _SLEPT = 0.0009
 """Seconds after which a BEGIN has probably waited: SQLite's first pause is a millisecond."""
+_SHORTEST, _LONGEST = 0.00004, 0.001
+"""Seconds between two tries, on average: at first, and after a wait of 25 ms."""
 _RIVALRY = 5.0
 """Seconds for which another process that was met is expected to go on writing."""
 
@@ -30,7 +32,7 @@ def begin(connection: Connection, sql: str) -> None:
     """Begin a transaction; the turn is held, so that only other processes stand in the way."""
     turn, began = connection.home.turn, monotonic()
     if turn.rivals > began:
-        _compete(connection, sql, began + connection.home.busy_timeout)
+        _compete(connection, sql, began)
     else:
         raw(connection, sql)
     now = monotonic()
@@ -38,17 +40,20 @@ def begin(connection: Connection, sql: str) -> None:
         turn.rivals = now + _RIVALRY
 
 
-def _compete(connection: Connection, sql: str, deadline: float) -> None:
-    """Try again and again until the deadline.
+def _compete(connection: Connection, sql: str, began: float) -> None:
+    """Try again and again, for as long as ``busy_timeout``.
 
     SQLite's own waiting is a table of ever longer pauses, which leaves some behind for long.
-    Here each pause is short and random. Its waiting is off meanwhile, and set back after it.
+    Here each pause is random, and short as long as the wait was short: most others write for
+    less than a millisecond. Its waiting is off meanwhile, and set back after it.
     """
+    deadline = began + connection.home.busy_timeout
     altered = connection.watch.altered
     raw(connection, "PRAGMA busy_timeout = 0")
     try:
         while not _begins(connection, sql, deadline):
-            sleep(uniform(0.0001, 0.001))
+            pause = (monotonic() - began) / 25
+            sleep(uniform(0.5, 1.5) * min(max(pause, _SHORTEST), _LONGEST))
     finally:
         raw(connection, f"PRAGMA busy_timeout = {round(connection.home.busy_timeout * 1000)}")
         connection.watch.altered = altered
