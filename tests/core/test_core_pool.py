@@ -383,3 +383,28 @@ def test_looking_at_a_database_changes_nothing(database: Database) -> None:
         assert repr(database) == "<Database 'notes', 1 of 10 connections out>"
     database.close()
     assert repr(database) == "<Database 'notes', closed>"
+
+
+def test_two_threads_do_not_take_back_one_connection(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one takes back what a dead thread has left, others that pass by leave it alone."""
+    take_back = Connection.take_back
+    kept = []
+
+    def leave() -> None:
+        kept.append(database.connection())
+        kept[0].__enter__().execute("INSERT INTO note (title) VALUES ('x')")
+
+    def slowly(connection: Connection) -> bool:
+        elsewhere(database.stats)
+        assert not connection.closed
+        return take_back(connection)
+
+    elsewhere(leave)
+    monkeypatch.setattr(Connection, "take_back", slowly)
+    with pytest.warns(LeakWarning) as told:
+        assert database.stats()["connections_lost"] == 1
+    assert len(told) == 1
+    monkeypatch.undo()
+    assert count(database) == 0

@@ -554,16 +554,14 @@ def test_a_wait_for_the_turn_is_no_time_of_the_statement(open_database: Open) ->
 
 def update_many(database: Database) -> None:
     """A statement that asks the deadline more than once."""
-    with database.connection() as db, db:
-        db.executemany("INSERT INTO note (title) VALUES (?)", [("x",)] * 10)
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
     with database.connection() as db:
-        sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
-        db.execute(f"{sql} INSERT INTO note (title) SELECT i FROM n")
+        db.execute(f"{many} INSERT INTO note (title) SELECT i FROM n")
 
 
 def test_a_stale_snapshot_is_not_waited_for(open_database: Open, path: Path) -> None:
     """What can never succeed fails at once, also where other processes were met before."""
-    database = open_database(busy_timeout=PATIENCE)
+    database = open_database(busy_timeout=10 * PATIENCE)  # longer than a test may take
     add(database)
     add(database)
     with plain(path) as other, database.connection() as db:
