@@ -48,11 +48,7 @@ class Scope(Borrower):
         return is_in_context or self.sender == threading.get_ident()
 
     def gone(self) -> bool:
-        return self.expected() is None
-
-    @property
-    def unwound(self) -> bool:
-        return False
+        return self.unwound or self.expected() is None
 
     def lend(self, database: Database, *, read_only: bool) -> Connection:
         """This scope's connection to ``database``. Raises what :meth:`Database.connection` does."""

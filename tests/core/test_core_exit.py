@@ -9,6 +9,24 @@ import pytest
 
 from core.helpers import files
 
+PUSHED = """
+    import sys
+    from dependency_injector import containers
+    from flask import Flask
+    from sqlite_container import SQLite
+    from sqlite_container.flask import init_app
+
+    class Archive(containers.DeclarativeContainer):
+        letters = SQLite(sys.argv[1])
+
+    app = Flask(__name__)
+    init_app(app, Archive())
+    app.app_context().push()
+    db = app.container.letters.connection()
+    with db:
+        db.execute("CREATE TABLE letter (text)")
+    raise KeyboardInterrupt
+"""
 SCRIPT = """
     import sys
     from dependency_injector import containers
@@ -27,10 +45,14 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("loan", ["connection", "transaction"])
-def test_what_the_main_thread_never_gave_back_is_closed(tmp_path: Path, loan: str) -> None:
+@pytest.mark.parametrize(
+    "script",
+    [SCRIPT.format(loan="connection"), SCRIPT.format(loan="transaction"), PUSHED],
+    ids=["connection", "transaction", "a context that was pushed"],
+)
+def test_what_the_main_thread_never_gave_back_is_closed(tmp_path: Path, script: str) -> None:
     """A block that an interrupt has torn open leaves no warning, and no -wal file."""
-    script = textwrap.dedent(SCRIPT.format(loan=loan))
+    script = textwrap.dedent(script)
     command = [sys.executable, "-X", "dev", "-c", script, str(tmp_path / "letters.db")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "Warning" not in ended.stderr

@@ -44,8 +44,7 @@ class AppScope(Scope):
         self.body: ref[Body] | None = None
 
     def gone(self) -> bool:
-        body = self.body
-        return self.expected() is None and (body is None or body() is None)
+        return super().gone() and (self.unwound or self.body is None or self.body() is None)
 
     def describe(self) -> str | None:
         request = self._request
