@@ -401,7 +401,9 @@ def test_two_threads_do_not_take_back_one_connection(
         assert not connection.closed
         return take_back(connection)
 
-    elsewhere(leave)
+    thread = threading.Thread(target=leave)
+    thread.start()
+    thread.join()
     monkeypatch.setattr(Connection, "take_back", slowly)
     with pytest.warns(LeakWarning) as told:
         assert database.stats()["connections_lost"] == 1
