@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from math import inf
 from time import monotonic
+from typing import Any
 
 from . import report
 from .borrower import Borrower, Holder, holder
@@ -110,17 +111,15 @@ class Keeper:
         with self._lock:
             ledger.out.pop(connection, None)
         self.engine.close(connection)  # if that is interrupted, it is found among the strays
-        with self._lock:
-            ledger.known.discard(connection)
-            self._vacate()
-            empty = self._closing and not ledger.size
-        if empty:
-            self.engine.finish()
+        self._leave(ledger.known, connection)
 
     def _abandon(self, borrower: Borrower) -> None:
         """Give the place of a connection that ``borrower`` does not open to the next."""
+        self._leave(self._ledger.opening, borrower)
+
+    def _leave(self, places: set[Any], which: object) -> None:
         with self._lock:
-            self._ledger.opening.discard(borrower)
+            places.discard(which)
             self._vacate()
             empty = self._closing and not self._ledger.size
         if empty:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dependency_injector import wiring
 
 from web.web_shop import MakeApp, factory
 
@@ -15,3 +17,13 @@ def make_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeApp
 
     with factory(tmp_path, request.module.__name__, web.web_views.__name__) as make:
         yield make
+
+
+@pytest.fixture
+def forget_functions() -> Iterator[None]:
+    """Forget the functions of each test, which dependency-injector's registry keeps for ever."""
+    registry: Any = wiring._patched_registry
+    before = dict(registry._callables)
+    yield
+    registry._callables.clear()
+    registry._callables.update(before)

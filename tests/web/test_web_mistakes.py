@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import click
 import pytest
-from dependency_injector import wiring
 from dependency_injector.wiring import DIWiringWarning, Provide, Provider, inject
 from flask import Blueprint, Flask
 from flask.views import MethodView
@@ -21,14 +20,7 @@ Loose = Annotated[Connection, Provide[Shop.notes.connection]]
 SHOP: Any = Shop
 
 
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    """Forget the functions of each test, which dependency-injector's registry keeps for ever."""
-    registry: Any = wiring._patched_registry
-    before = dict(registry._callables)
-    yield
-    registry._callables.clear()
-    registry._callables.update(before)
+pytestmark = pytest.mark.usefixtures("forget_functions")
 
 
 def line_of(function: Any) -> str:

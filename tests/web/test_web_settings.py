@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dependency_injector import containers, providers, wiring
+from dependency_injector import containers, providers
 from dependency_injector.wiring import Provide, inject
 from flask import Flask
 from pydantic import BaseModel, ConfigDict, Field
@@ -160,16 +160,7 @@ def test_what_cannot_be_read_is_told_once(start: Start) -> None:
 NAMES = ["names", "path", "provider", "related", "declared", "a.b", "a", "_x", "a-b", "1st"]
 
 
-@pytest.fixture
-def _forget() -> Iterator[None]:
-    registry: Any = wiring._patched_registry
-    before = dict(registry._callables)
-    yield
-    registry._callables.clear()
-    registry._callables.update(before)
-
-
-@pytest.mark.usefixtures("_forget")
+@pytest.mark.usefixtures("forget_functions")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["connection", "reader", "database"])
 @pytest.mark.parametrize("others", [NAMES, []])
@@ -196,7 +187,7 @@ def test_a_text_reaches_a_database_of_any_name(
     assert container.tenants[name].database.initialized
 
 
-@pytest.mark.usefixtures("_forget")
+@pytest.mark.usefixtures("forget_functions")
 @pytest.mark.parametrize("text", ["tenants.names", "tenants.a.b"])
 def test_a_text_that_reaches_no_connection_is_not_answered_with_itself(
     start: Start, tmp_path: Path, text: str

@@ -6,13 +6,13 @@ import dataclasses
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import click
 import pytest
-from dependency_injector import containers, providers, wiring
+from dependency_injector import containers, providers
 from dependency_injector.wiring import Closing, Provide, Provider, inject
 from flask import Blueprint, Flask
 from flask.cli import AppGroup
@@ -25,14 +25,7 @@ from web.web_shop import MakeApp, Shop, new_app, out, settings
 Register = Callable[[Flask], None]
 
 
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    """Forget the functions of each test, which dependency-injector's registry keeps for ever."""
-    registry: Any = wiring._patched_registry
-    before = dict(registry._callables)
-    yield
-    registry._callables.clear()
-    registry._callables.update(before)
+pytestmark = pytest.mark.usefixtures("forget_functions")
 
 
 def line_of(function: Any) -> str:
