@@ -11,11 +11,50 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 _SLEPT = 0.0009
-"""Seconds after which a BEGIN has probably waited: SQLite's first pause is a millisecond."""
+"""Seconds after which a BEGIN may have waited: SQLite's first pause is a millisecond."""
 _SHORTEST, _LONGEST = 0.00004, 0.001
 """Seconds between two tries, on average: at first, and after a wait of 25 ms."""
 _RIVALRY = 5.0
 """Seconds for which another process that was met is expected to go on writing."""
+_PROBES = 16
+"""How many times to look whether there is another process, once it is suspected."""
+_DOUBT, _DOUBTS = 0.01, 1.0
+"""Seconds for which no suspicion counts after one that proved wrong: the first, and the most."""
+
+
+class Rivals:
+    """What is known of other processes that write to a file. Used by who holds the turn.
+
+    That a BEGIN took long is no proof of them: most often it has waited for the interpreter's
+    lock. It raises a suspicion, and the next ones find out.
+    """
+
+    __slots__ = ("_doubt", "_expected_until", "_probes", "_trusted_until")
+
+    def __init__(self) -> None:
+        self._expected_until = 0.0
+        self._probes = 0
+        self._trusted_until = 0.0
+        self._doubt = _DOUBT
+
+    def expected(self, now: float) -> bool:
+        """Whether the BEGIN that comes next should expect one."""
+        if self._probes:
+            self._probes -= 1
+            return True
+        return now < self._expected_until
+
+    def met(self, now: float) -> None:
+        """One of them was writing."""
+        self._expected_until = now + _RIVALRY
+        self._doubt = _DOUBT
+
+    def suspect(self, now: float) -> None:
+        """A BEGIN took so long that it may have met one."""
+        if now >= self._trusted_until:
+            self._probes = _PROBES
+            self._trusted_until = now + self._doubt
+            self._doubt = min(2 * self._doubt, _DOUBTS)
 
 
 def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
@@ -28,16 +67,25 @@ def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlit
         raise
 
 
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Run what returns nothing, and give up the interpreter's lock once for each statement.
+
+    ``execute`` gives it up twice, to run a statement and to reset it, and among busy threads
+    each time is a wait.
+    """
+    sqlite3.Cursor(connection).executescript(script)
+
+
 def begin(connection: Connection, sql: str) -> None:
     """Begin a transaction; the turn is held, so that only other processes stand in the way."""
-    turn, began = connection.home.turn, monotonic()
-    if turn.rivals > began:
+    rivals, began = connection.home.turn.rivals, monotonic()
+    if rivals.expected(began):
         _compete(connection, sql, began)
-    else:
-        raw(connection, sql)
+        return
+    _run(connection, sql)
     now = monotonic()
     if now - began > _SLEPT:
-        turn.rivals = now + _RIVALRY
+        rivals.suspect(now)
 
 
 def _compete(connection: Connection, sql: str, began: float) -> None:
@@ -48,20 +96,24 @@ def _compete(connection: Connection, sql: str, began: float) -> None:
     less than a millisecond. Its waiting is off meanwhile, and set back after it.
     """
     deadline = began + connection.home.busy_timeout
-    altered = connection.watch.altered
-    raw(connection, "PRAGMA busy_timeout = 0")
+    off = "PRAGMA busy_timeout = 0"
+    on = f"PRAGMA busy_timeout = {round(connection.home.busy_timeout * 1000)}"
+    script = f"{off}; {sql}; {on}"
     try:
-        while not _begins(connection, sql, deadline):
-            pause = (monotonic() - began) / 25
-            sleep(uniform(0.5, 1.5) * min(max(pause, _SHORTEST), _LONGEST))
-    finally:
-        raw(connection, f"PRAGMA busy_timeout = {round(connection.home.busy_timeout * 1000)}")
-        connection.watch.altered = altered
+        while not _begins(connection, script, deadline):
+            script = f"{sql}; {on}"
+            now = monotonic()
+            connection.home.turn.rivals.met(now)
+            pause = min(max((now - began) / 25, _SHORTEST), _LONGEST)
+            sleep(uniform(0.5, 1.5) * pause)
+    except BaseException:
+        raw(connection, on)
+        raise
 
 
-def _begins(connection: Connection, sql: str, deadline: float) -> bool:
+def _begins(connection: Connection, script: str, deadline: float) -> bool:
     try:
-        raw(connection, sql)
+        _run(connection, script)
     except sqlite3.OperationalError as error:
         passes = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
         passes = passes and error.sqlite_errorcode != sqlite3.SQLITE_BUSY_SNAPSHOT

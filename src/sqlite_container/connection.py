@@ -12,10 +12,11 @@ from . import turn
 from .begin import begin, raw
 from .cursor import Cursor, owned
 from .errors import DatabaseClosed
-from .explain import busy, deadlock, explain, lost
+from .explain import busy, deadlock, explain, lost, only_reads
 from .guards import guard
 from .owner import Owned
 from .statements import Kind, kind_of
+from .watch import alterations
 
 
 class Connection(Owned):
@@ -88,12 +89,12 @@ class Connection(Owned):
     def _before(self, sql: str) -> None:
         """What comes before a statement: the owner, the turn, an implicit transaction."""
         self._enter(sql)
-        if not self.read_only and (kind := kind_of(sql)) is not Kind.READ:
-            self._prepare_to_write(kind, sql)
+        if (kind := kind_of(sql)) is not Kind.READ:
+            self._prepare(kind, sql)
 
     def _before_script(self, script: str) -> None:
         self._enter(script)
-        self._prepare_to_write(Kind.WRITE, script)
+        self._prepare(Kind.WRITE, script)
 
     def _after(self) -> None:
         """What comes after it: the turn is given up unless a transaction is open."""
@@ -101,8 +102,12 @@ class Connection(Owned):
             self.home.turn.release(self)
         self.running, self._began_at, self._in_block = None, None, False
 
-    def _prepare_to_write(self, kind: Kind, sql: str) -> None:
+    def _prepare(self, kind: Kind, sql: str) -> None:
         try:
+            if kind is Kind.SETTING or kind is Kind.WRITE:
+                self.note(sql)
+            if kind is Kind.SETTING or self.read_only:
+                return
             if self.home.turn.holder is not self:
                 self._take_turn(sql)
                 self.running = (sql, monotonic())  # statement_timeout does not count the wait
@@ -113,6 +118,13 @@ class Connection(Owned):
         except BaseException:
             self._after()
             raise
+
+    def note(self, sql: str) -> None:
+        """Remember what a statement changes on the connection: it will be replaced for that."""
+        for what in alterations(sql):
+            if self.read_only and what == "PRAGMA query_only":
+                raise only_reads(self, sql)
+            self.altered = what
 
     @property
     def _begins_implicitly(self) -> bool:
@@ -241,9 +253,8 @@ class Connection(Owned):
             return
         self._enter(sql)
         try:
-            if self._autocommit is not False:
-                if self.in_transaction and not (explicitly and self._autocommit):
-                    raw(self, sql)
+            if self._autocommit and self.in_transaction and not explicitly:
+                raw(self, sql)
             elif sql == "COMMIT":
                 super().commit()
             else:

@@ -16,7 +16,9 @@ from sqlite3 import complete_statement
 
 class Kind(enum.Enum):
     READ = enum.auto()
-    """Needs no turn: SELECT, a deferred BEGIN, COMMIT, most pragmas."""
+    """Needs no turn: SELECT, a deferred BEGIN, COMMIT."""
+    SETTING = enum.auto()
+    """Needs no turn either, but may change the connection: PRAGMA, ATTACH, DETACH."""
     CHANGE = enum.auto()
     """INSERT, UPDATE, DELETE or REPLACE: sqlite3 begins a transaction before it."""
     WRITE = enum.auto()
@@ -25,22 +27,20 @@ class Kind(enum.Enum):
     """BEGIN IMMEDIATE or EXCLUSIVE."""
 
 
-_BLANK = r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"
-_WORD = re.compile(_BLANK + r"(\w*)", re.DOTALL)
+BLANK = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"
+"""What SQLite skips before a statement; the byte order mark is a blank to it."""
+_WORD = re.compile(BLANK + r"(\w*)", re.DOTALL)
 _CHANGES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 _WRITING_PRAGMA = re.compile(r"\b(?:user_version|application_id)\s*[=(]", re.IGNORECASE)
 _READS = frozenset(
     [
         "SELECT",
         "VALUES",
-        "EXPLAIN",
         "COMMIT",
         "END",
         "ROLLBACK",
         "SAVEPOINT",
         "RELEASE",
-        "ATTACH",
-        "DETACH",
     ]
 )
 
@@ -57,7 +57,9 @@ def kind_of(sql: str) -> Kind:
         case "WITH":
             return Kind.WRITE if _CHANGES.search(rest) else Kind.READ
         case "PRAGMA":
-            return Kind.WRITE if _WRITING_PRAGMA.match(rest.lstrip()) else Kind.READ
+            return Kind.WRITE if _WRITING_PRAGMA.match(rest.lstrip()) else Kind.SETTING
+        case "ATTACH" | "DETACH" | "EXPLAIN":  # EXPLAIN PRAGMA sets some pragmas
+            return Kind.SETTING
     return Kind.READ if word in _READS or not word else Kind.WRITE
 
 

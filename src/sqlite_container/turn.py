@@ -15,6 +15,8 @@ from time import monotonic
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from .begin import Rivals
+
 QUANTUM = 0.001
 """Seconds for which others may be quicker than the first in the queue."""
 PATIENCE = 0.0001
@@ -90,7 +92,7 @@ class Turn:
         self.holder: Writer | None = None
         self.since = 0.0
         self.closing = threading.Lock()  # one connection to the file is closed at a time
-        self.rivals = 0.0  # until when other processes are expected to write as well
+        self.rivals = Rivals()
         self._queue: deque[_Waiter] = deque()
         self._thread: object = None  # the one that holds it, or held it last
         self._quick = False  # whether that thread had come straight back

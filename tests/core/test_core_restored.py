@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.helpers import Open, add, assign, count, elsewhere, files
-from sqlite_container import Connection, Database, NotYourConnection
+from sqlite_container import Connection, Database, NotYourConnection, ReadOnlyConnection
 
 PRAGMAS = {
     "foreign_keys": 0,
@@ -248,13 +248,50 @@ def test_pragmas_of_a_schema_do_not_leak_into_the_first_connection(
         assert db.execute("SELECT * FROM sqlite_temp_schema").fetchall() == []
 
 
+HIDDEN = [
+    "PRAGMA {}",
+    ";PRAGMA {}",
+    "\ufeffPRAGMA {}",
+    " -- SELECT\n/* SELECT */ pragma {}",
+    "EXPLAIN PRAGMA {}",
+    "EXPLAIN QUERY PLAN PRAGMA {}",
+    "PRAGMA/**/{}",
+    "PRAGMA main . {}",
+    'PRAGMA "main".{}',
+]
+NAMED = ["{}=1", "{} /**/ (1)", "'{}' = 1", "[{}] = 1", '"{}"(on)', "`{}` = yes"]
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_a_pragma_is_found_however_it_is_written(single: Database, hidden: str, name: str) -> None:
+    """SQLite skips blanks, comments and semicolons, and knows four kinds of quotes."""
+    with single.connection() as db, contextlib.suppress(sqlite3.OperationalError):
+        db.execute(hidden.format(name.format("recursive_triggers")))
+    with single.connection() as db:
+        assert db.execute("PRAGMA recursive_triggers").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_a_reader_stays_one_however_it_is_asked(single: Database, hidden: str, name: str) -> None:
+    """No way of writing PRAGMA query_only lets a reader write, for itself or for the next."""
+    add(single)
+    for execute in ("execute", "executescript"):
+        with single.reader() as db:
+            with contextlib.suppress(sqlite3.Error):
+                getattr(db, execute)(hidden.format(name.format("query_only")).replace("1", "0"))
+            with pytest.raises(ReadOnlyConnection):
+                db.execute("DELETE FROM note")
+
+
 def test_a_reader_stays_one_with_an_authorizer_of_its_own(open_database: Open) -> None:
     """Whatever authorizer a borrower sets, or takes away, a reader does not write."""
     database = open_database()
     for authorizer in (None, lambda *_: sqlite3.SQLITE_OK):
         with database.reader() as db:
             db.set_authorizer(authorizer)
-            with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            with pytest.raises(ReadOnlyConnection, match="only reads"):
                 db.execute("PRAGMA query_only = 0")
     with database.reader() as db:
         db.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)

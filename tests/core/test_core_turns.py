@@ -166,6 +166,10 @@ def test_reads_never_wait(database: Database) -> None:
             db.execute("BEGIN")
             assert db.execute("SELECT count(*) FROM note").fetchone() == (1,)
             db.commit()
+            db.execute("EXPLAIN QUERY PLAN SELECT * FROM note").fetchall()
+            db.execute("PRAGMA table_info(note)").fetchall()
+            db.execute("ATTACH ':memory:' AS other")
+            assert db.home.turn.holder is not db
         with database.reader() as db, db:
             assert db.execute("SELECT count(*) FROM note").fetchone() == (1,)
 
@@ -565,7 +569,7 @@ def test_a_stale_snapshot_is_not_waited_for(open_database: Open, path: Path) -> 
     add(database)
     add(database)
     with plain(path) as other, database.connection() as db:
-        db.home.turn.rivals = float("inf")
+        db.home.turn.rivals.met(float("inf"))
         cursor = db.execute("SELECT * FROM note")
         cursor.fetchone()
         other.execute(INSERT)
