@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 C = TypeVar("C", bound=Any)
 W = TypeVar("W", bound=Any)
 
 
-@dataclass
 class Counters:
     """Counted since the pool was opened. The names are those of psycopg_pool's statistics."""
 
-    requests_num: int = 0
-    requests_queued: int = 0
-    requests_wait_ms: float = 0
-    requests_errors: int = 0
-    usage_ms: float = 0
-    returns_bad: int = 0
-    connections_num: int = 0
-    connections_ms: float = 0
-    connections_errors: int = 0
-    connections_lost: int = 0
+    def __init__(self) -> None:
+        self.requests_num = 0
+        self.requests_queued = 0
+        self.requests_wait_ms = 0.0
+        self.requests_errors = 0
+        self.usage_ms = 0.0
+        self.returns_bad = 0
+        self.connections_num = 0
+        self.connections_ms = 0.0
+        self.connections_errors = 0
+        self.connections_lost = 0
 
 
-@dataclass
 class Ledger(Generic[C, W]):
     """The connections of one database: idle, or out; those being opened; and who waits for one.
 
@@ -35,13 +33,14 @@ class Ledger(Generic[C, W]):
     while it goes from one place to the other.
     """
 
-    max_size: int
-    known: set[C] = field(default_factory=set)
-    idle: list[tuple[C, float]] = field(default_factory=list)
-    out: dict[C, Any] = field(default_factory=dict)
-    opening: set[Any] = field(default_factory=set)
-    waiters: deque[W] = field(default_factory=deque)
-    counters: Counters = field(default_factory=Counters)
+    def __init__(self, max_size: int) -> None:
+        self.max_size = max_size
+        self.known: set[C] = set()
+        self.idle: list[tuple[C, float]] = []  # and since when
+        self.out: dict[C, Any] = {}  # and to whom
+        self.opening: set[Any] = set()  # those whose borrower opens one
+        self.waiters: deque[W] = deque()
+        self.counters = Counters()
 
     @property
     def size(self) -> int:

@@ -30,8 +30,8 @@ class Kind(enum.Enum):
 BLANK = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"
 """What SQLite skips before a statement; the byte order mark is a blank to it."""
 _WORD = re.compile(BLANK + r"(\w*)", re.DOTALL)
-_CHANGES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
-_WRITING_PRAGMA = re.compile(r"\b(?:user_version|application_id)\s*[=(]", re.IGNORECASE)
+_CHANGES = r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b"
+_WRITING_PRAGMA = r"\b(?:user_version|application_id)\s*[=(]"
 _READS = frozenset(
     [
         "SELECT",
@@ -55,9 +55,13 @@ def kind_of(sql: str) -> Kind:
         case "BEGIN":
             return Kind.BEGIN if first_word(rest)[0] in ("IMMEDIATE", "EXCLUSIVE") else Kind.READ
         case "WITH":
-            return Kind.WRITE if _CHANGES.search(rest) else Kind.READ
+            return Kind.WRITE if re.search(_CHANGES, rest, re.IGNORECASE) else Kind.READ
         case "PRAGMA":
-            return Kind.WRITE if _WRITING_PRAGMA.match(rest.lstrip()) else Kind.SETTING
+            return (
+                Kind.WRITE
+                if re.match(_WRITING_PRAGMA, rest.lstrip(), re.IGNORECASE)
+                else Kind.SETTING
+            )
         case "ATTACH" | "DETACH" | "EXPLAIN":  # EXPLAIN PRAGMA sets some pragmas
             return Kind.SETTING
     return Kind.READ if word in _READS or not word else Kind.WRITE
@@ -71,9 +75,7 @@ def first_word(sql: str) -> tuple[str, str]:
     return match[1].upper(), sql[match.end() :]
 
 
-_SEMICOLON = re.compile(
-    r"""'[^']*'?|"[^"]*"?|`[^`]*`?|\[[^]]*]?|--[^\n]*|/\*.*?(?:\*/|\Z)|(;|\Z)""", re.DOTALL
-)
+_SEMICOLON = r"""'[^']*'?|"[^"]*"?|`[^`]*`?|\[[^]]*]?|--[^\n]*|/\*.*?(?:\*/|\Z)|(;|\Z)"""
 """One that is neither in a string or name nor in a comment is the group of the match."""
 _GAP = string.whitespace + "\ufeff"  # the byte order mark is a blank to SQLite
 
@@ -81,7 +83,7 @@ _GAP = string.whitespace + "\ufeff"  # the byte order mark is a blank to SQLite
 def split(script: str) -> Iterator[tuple[int, str]]:
     """The statements of a script, each with the number of the line it starts on."""
     start, line = 0, 1
-    for end in (match.end(1) for match in _SEMICOLON.finditer(script)):
+    for end in (match.end(1) for match in re.finditer(_SEMICOLON, script, re.DOTALL)):
         if end < 0:
             continue
         statement = script[start:end]

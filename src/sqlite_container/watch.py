@@ -43,14 +43,14 @@ _STATELESS_PRAGMAS = frozenset(
         "wal_checkpoint",
     ]
 )
-_WORD = re.compile(r"\b(?:(PRAGMA)|ATTACH|DETACH|TEMP|TEMPORARY)\b", re.IGNORECASE)
+_WORD = r"\b(?:(PRAGMA)|ATTACH|DETACH|TEMP|TEMPORARY)\b"
 _NAME = r"""[\w$"'`\[\]]+"""
-_PRAGMA = re.compile(rf"(?:{BLANK}{_NAME}{BLANK}\.)?{BLANK}({_NAME}){BLANK}([=(])?", re.DOTALL)
+_PRAGMA = rf"(?:{BLANK}{_NAME}{BLANK}\.)?{BLANK}({_NAME}){BLANK}([=(])?"
 
 
 def alterations(sql: str) -> Iterator[str]:
     """What a statement, or one of those in a script, may change; words in strings count too."""
-    for match in _WORD.finditer(sql):
+    for match in re.finditer(_WORD, sql, re.IGNORECASE):
         if not match[1]:
             yield match[0].upper()
         elif (name := _pragma_set(sql, match.end())) is not None:
@@ -59,7 +59,7 @@ def alterations(sql: str) -> Iterator[str]:
 
 def _pragma_set(sql: str, start: int) -> str | None:
     """The pragma that is set after the word PRAGMA, or None where one is only asked for."""
-    match = _PRAGMA.match(sql, start)
+    match = re.compile(_PRAGMA, re.DOTALL).match(sql, start)  # at its first use: it takes long
     if match is None:
         return "of an unknown name"
     name = match[1].strip("\"'`[]").lower()
