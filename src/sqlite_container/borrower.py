@@ -7,37 +7,40 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from threading import Thread, current_thread
 from time import monotonic
+from types import CodeType
 from weakref import ref
 
 Origin = tuple[str, int, str]
 """File, line and function from which a connection was asked for."""
+Call = tuple[CodeType, int]
+"""A function, and how far it had come: quicker to note than its line, which few ask for."""
 
-_OURS = (__name__.partition(".")[0], "dependency_injector", "contextlib")
+_OURS = (f"{__name__.partition('.')[0]}.", "dependency_injector.", "contextlib")
 _PLUMBING = ("flask", "werkzeug", "asyncio", "asgiref")
 
 
-def caller(depth: int) -> Origin | None:
-    """The first line below this package and dependency-injector that is the user's own.
+def caller(depth: int) -> Call | None:
+    """The first call below this package and dependency-injector that is the user's own.
 
     ``depth`` calls are ours for sure. None where a framework called: then the connection was
     injected, and the view is known.
     """
     frame = sys._getframe(depth)
-    while (package := _package(frame.f_globals.get("__name__", ""))) in _OURS:
+    while (module := frame.f_globals.get("__name__", "")).startswith(_OURS):
         if frame.f_back is None:
             return None
         frame = frame.f_back
-    if package in _PLUMBING:
+    if module.partition(".")[0] in _PLUMBING:
         return None
-    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+    return frame.f_code, frame.f_lasti
 
 
-@lru_cache
-def _package(module: str) -> str:
-    return module.partition(".")[0]
+def _origin(call: Call) -> Origin:
+    code, position = call
+    lines = (line for start, end, line in code.co_lines() if start <= position < end)
+    return code.co_filename, next(lines, None) or code.co_firstlineno, code.co_name
 
 
 _unwound: Thread | None = None
@@ -90,7 +93,7 @@ class Borrower:
     @property
     def origin(self) -> Origin | None:
         """The line that asked for the connection, or the view that it was injected into."""
-        return self.called_from
+        return None if self.called_from is None else _origin(self.called_from)
 
     def forget(self) -> None:
         """In a forked child: what was lent is the parent's."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-from .borrower import Borrower, Origin
+from .borrower import Borrower, Call
 from .connection import Connection
 from .database import Database
 from .errors import OutsideAppContext
@@ -31,7 +31,7 @@ class Scope(Borrower):
         "streaming",
     )
 
-    def __init__(self, context: ref[Any], called_from: Origin | None) -> None:
+    def __init__(self, context: ref[Any], called_from: Call | None) -> None:
         self.thread = threading.current_thread()
         self.called_from = called_from
         self.expected = context

@@ -56,7 +56,7 @@ class AppScope(Scope):
     def origin(self) -> Origin | None:
         app, request = self._app(), self._request
         if request is None:
-            return self.called_from
+            return super().origin
         if app is None or request.endpoint not in app.view_functions:
             return None
         view = app.view_functions[request.endpoint]
