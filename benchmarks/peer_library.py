@@ -52,10 +52,32 @@ def injected(db: Connection = Provide[Container.items.reader]) -> str:
 
 def create(path: str, *, reader: bool = True) -> Served:
     """The app."""
-    app = Flask(__name__)
-    container = Container()
-    container.config.from_dict({"items": {"path": path}})
+    app, container = Flask(__name__), _container(path)
     container.wire(modules=[__name__])
     add_routes(app, read if reader else read_connection, write)
     init_app(app, container)
     return Served(app, lambda: shutdown(container))
+
+
+def create_blocks(path: str) -> Served:
+    """An app whose views lend by hand what they need, without ``@inject``."""
+    app, container = Flask(__name__), _container(path)
+
+    def read(number: int) -> str:
+        with container.items.database().reader() as db:
+            return str(db.execute(READ, (number,)).fetchone()[0])
+
+    def write(number: int) -> str:
+        with container.items.database().transaction() as db:
+            db.execute(WRITE, (number,))
+        return "done"
+
+    add_routes(app, read, write)
+    init_app(app, container)
+    return Served(app, lambda: shutdown(container))
+
+
+def _container(path: str) -> Container:
+    container = Container()
+    container.config.from_dict({"items": {"path": path}})
+    return container

@@ -12,6 +12,7 @@ NOTHING = "no database"
 FLOOR = "one global connection"
 LIBRARY = "this library, .reader"
 LIBRARY_WRITER = "this library, .connection"
+LIBRARY_BLOCK = "this library, with block"
 TUTORIAL = "open and close (Flask tutorial)"
 
 _PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -19,6 +20,7 @@ _PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     FLOOR: ("peers_plain", "global_connection", {}),
     LIBRARY: ("peer_library", "create", {}),
     LIBRARY_WRITER: ("peer_library", "create", {"reader": False}),
+    LIBRARY_BLOCK: ("peer_library", "create_blocks", {}),
     TUTORIAL: ("peers_plain", "open_and_close", {}),
     "Flask-SQLAlchemy": ("peers_packages", "flask_sqlalchemy", {}),
     "Flask-SQLAlchemy-Lite": ("peers_packages", "flask_sqlalchemy_lite", {}),
@@ -28,6 +30,7 @@ _PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "atexit list": ("peers_plain", "atexit_list", {}),
 }
 NAMES = tuple(_PEERS)
+OURS = (LIBRARY, LIBRARY_WRITER, LIBRARY_BLOCK)
 REFERENCES = (NOTHING, FLOOR)
 """What is compared with, but no way to work: no database, or one request at a time."""
 
