@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .connection import Connection
 
+_BEGIN = "BEGIN IMMEDIATE"
 _SLEPT = 0.0009
 """Seconds after which a BEGIN may have waited: SQLite's first pause is a millisecond."""
 _SHORTEST, _LONGEST = 0.00004, 0.001
@@ -18,7 +19,7 @@ _RIVALRY = 5.0
 """Seconds for which another process that was met is expected to go on writing."""
 _PROBES = 16
 """How many times to look whether there is another process, once it is suspected."""
-_DOUBT, _DOUBTS = 0.01, 1.0
+_DOUBT, _DOUBTS = 0.01, 10.0
 """Seconds for which no suspicion counts after one that proved wrong: the first, and the most."""
 
 
@@ -47,7 +48,7 @@ class Rivals:
     def met(self, now: float) -> None:
         """One of them was writing."""
         self._expected_until = now + _RIVALRY
-        self._doubt = _DOUBT
+        self._trusted_until, self._doubt = now, _DOUBT
 
     def suspect(self, now: float) -> None:
         """A BEGIN took so long that it may have met one."""
@@ -67,48 +68,43 @@ def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlit
         raise
 
 
-def _run(connection: sqlite3.Connection, script: str) -> None:
-    """Run what returns nothing, and give up the interpreter's lock once for each statement.
-
-    ``execute`` gives it up twice, to run a statement and to reset it, and among busy threads
-    each time is a wait.
-    """
-    sqlite3.Cursor(connection).executescript(script)
-
-
-def begin(connection: Connection, sql: str) -> None:
-    """Begin a transaction; the turn is held, so that only other processes stand in the way."""
+def begin(connection: Connection) -> None:
+    """BEGIN IMMEDIATE; the turn is held, so that only other processes stand in the way."""
     rivals, began = connection.home.turn.rivals, monotonic()
     if rivals.expected(began):
-        _compete(connection, sql, began)
+        _compete(connection, began)
         return
-    _run(connection, sql)
+    raw(connection, _BEGIN)
     now = monotonic()
     if now - began > _SLEPT:
         rivals.suspect(now)
 
 
-def _compete(connection: Connection, sql: str, began: float) -> None:
+def _compete(connection: Connection, began: float) -> None:
     """Try again and again, for as long as ``busy_timeout``.
 
     SQLite's own waiting is a table of ever longer pauses, which leaves some behind for long.
     Here each pause is random, and short as long as the wait was short: most others write for
-    less than a millisecond. Its waiting is off meanwhile, and set back after it.
+    less than a millisecond. Its waiting is off meanwhile, and set back after it; where that
+    fails, the connection counts as altered, and is replaced.
     """
     deadline = began + connection.home.busy_timeout
     off = "PRAGMA busy_timeout = 0"
     on = f"PRAGMA busy_timeout = {round(connection.home.busy_timeout * 1000)}"
-    script = f"{off}; {sql}; {on}"
+    altered = connection.watch.altered
+    script = f"{off}; {_BEGIN}; {on}"
     try:
         while not _begins(connection, script, deadline):
-            script = f"{sql}; {on}"
+            script = f"{_BEGIN}; {on}"
             now = monotonic()
             connection.home.turn.rivals.met(now)
             pause = min(max((now - began) / 25, _SHORTEST), _LONGEST)
             sleep(uniform(0.5, 1.5) * pause)
-    except BaseException:
+    except sqlite3.Error:
         raw(connection, on)
+        connection.watch.altered = altered
         raise
+    connection.watch.altered = altered
 
 
 def _begins(connection: Connection, script: str, deadline: float) -> bool:
@@ -121,3 +117,8 @@ def _begins(connection: Connection, script: str, deadline: float) -> bool:
             raise
         return False
     return True
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Run statements that return nothing, at one go."""
+    sqlite3.Cursor(connection).executescript(script)

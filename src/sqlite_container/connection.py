@@ -12,11 +12,10 @@ from . import turn
 from .begin import begin, raw
 from .cursor import Cursor, owned
 from .errors import DatabaseClosed
-from .explain import busy, deadlock, explain, lost, only_reads
+from .explain import busy, deadlock, explain, lost
 from .guards import guard
 from .owner import Owned
 from .statements import Kind, kind_of
-from .watch import alterations
 
 
 class Connection(Owned):
@@ -88,13 +87,14 @@ class Connection(Owned):
 
     def _before(self, sql: str) -> None:
         """What comes before a statement: the owner, the turn, an implicit transaction."""
+        kind = kind_of(sql)  # first: it refuses what cannot be a statement
         self._enter(sql)
-        if (kind := kind_of(sql)) is not Kind.READ:
-            self._prepare(kind, sql)
+        if kind is not Kind.READ and not self.read_only:
+            self._prepare_to_write(kind, sql)
 
     def _before_script(self, script: str) -> None:
         self._enter(script)
-        self._prepare(Kind.WRITE, script)
+        self._prepare_to_write(Kind.WRITE, script)
 
     def _after(self) -> None:
         """What comes after it: the turn is given up unless a transaction is open."""
@@ -102,12 +102,8 @@ class Connection(Owned):
             self.home.turn.release(self)
         self.running, self._began_at, self._in_block = None, None, False
 
-    def _prepare(self, kind: Kind, sql: str) -> None:
+    def _prepare_to_write(self, kind: Kind, sql: str) -> None:
         try:
-            if kind is Kind.SETTING or kind is Kind.WRITE:
-                self.note(sql)
-            if kind is Kind.SETTING or self.read_only:
-                return
             if self.home.turn.holder is not self:
                 self._take_turn(sql)
                 self.running = (sql, monotonic())  # statement_timeout does not count the wait
@@ -118,13 +114,6 @@ class Connection(Owned):
         except BaseException:
             self._after()
             raise
-
-    def note(self, sql: str) -> None:
-        """Remember what a statement changes on the connection: it will be replaced for that."""
-        for what in alterations(sql):
-            if self.read_only and what == "PRAGMA query_only":
-                raise only_reads(self, sql)
-            self.altered = what
 
     @property
     def _begins_implicitly(self) -> bool:
@@ -147,11 +136,13 @@ class Connection(Owned):
 
     def _begin(self) -> None:
         """Begin a transaction; the turn is held, so only other processes compete for it."""
-        sql = "BEGIN" if self.read_only else "BEGIN IMMEDIATE"
         try:
-            begin(self, sql)
+            if self.read_only:
+                raw(self, "BEGIN")
+            else:
+                begin(self)
         except sqlite3.Error as error:
-            self._fail(error, sql)
+            self._fail(error, "BEGIN" if self.read_only else "BEGIN IMMEDIATE")
             raise
 
     def _fail(self, error: BaseException, sql: str) -> None:
@@ -253,19 +244,20 @@ class Connection(Owned):
             return
         self._enter(sql)
         try:
-            if self._autocommit and self.in_transaction and not explicitly:
-                raw(self, sql)
+            if self._autocommit is not False:
+                if self.in_transaction and not (explicitly and self._autocommit):
+                    raw(self, sql)
             elif sql == "COMMIT":
                 super().commit()
             else:
                 super().rollback()
+            if self._autocommit is False:  # the next transaction is there, but only reads yet
+                self.home.turn.release(self)
         except sqlite3.Error as error:
             self._fail(error, sql)
             raise
         finally:
             self._after()
-            if self._autocommit is False:  # the next transaction is there, but only reads yet
-                self.home.turn.release(self)
 
     def _roll_back_what_is_left(self) -> None:
         """Let a borrower clean up on a connection that refuses everything else."""

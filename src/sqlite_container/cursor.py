@@ -35,7 +35,10 @@ class Cursor(sqlite3.Cursor):
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         connection = self.connection
-        connection._before(sql)
+        if connection.read_only:
+            connection._enter(sql)
+        else:
+            connection._before(sql)
         try:
             super().execute(sql, parameters)
             self._executed()

@@ -55,7 +55,11 @@ def _better(
         case sqlite3.SQLITE_INTERRUPT:
             return _interrupted(connection, sql, began)
         case sqlite3.SQLITE_READONLY if connection.read_only:
-            return only_reads(connection, sql)
+            return ReadOnlyConnection(
+                f"database {connection.home.name!r}: this connection only reads, and"
+                f" {shorten(sql)!r} writes; inject '.connection' instead of '.reader', or open"
+                " the database with a mode that writes"
+            )
         case sqlite3.SQLITE_ERROR if str(error).startswith("unsafe use of"):
             better = f"{error}; {TRUST}"
         case _:
@@ -78,15 +82,6 @@ def cut_short(error: object, connections: Iterable[Connection]) -> StatementInte
                 " fetched, because the database is closing"
             )
     return None
-
-
-def only_reads(connection: Connection, sql: str) -> ReadOnlyConnection:
-    """A reader stays one."""
-    return ReadOnlyConnection(
-        f"database {connection.home.name!r}: this connection only reads, and {shorten(sql)!r}"
-        " writes; inject '.connection' instead of '.reader', or open the database with a mode"
-        " that writes"
-    )
 
 
 def busy(connection: Connection, sql: str, began: float) -> DatabaseBusy:

@@ -17,7 +17,7 @@ AUTOCOMMIT: Any = getattr(sqlite3.Connection, "autocommit", None)  # since Pytho
 _READING = "backup iterdump serialize".split()
 _ALTERING = (
     "create_aggregate create_collation create_function create_window_function deserialize"
-    " enable_load_extension load_extension set_authorizer set_progress_handler"
+    " enable_load_extension load_extension set_progress_handler"
     " set_trace_callback setconfig setlimit"
 ).split()
 
@@ -30,6 +30,21 @@ def guard(owned: type[Connection]) -> None:
     for name in (*_READING, *_ALTERING):
         if hasattr(sqlite3.Connection, name):  # some are missing in some builds and versions
             setattr(owned, name, _checked(name, altering=name in _ALTERING))
+    owned.set_authorizer = _set_authorizer  # type: ignore[assignment]
+
+
+@wraps(sqlite3.Connection.set_authorizer)
+def _set_authorizer(self: Connection, authorizer_callback: Any) -> None:
+    """Ask the borrower's as well as ours, which keeps a reader from becoming a writer."""
+    self._check()
+    watch, theirs = self.watch, authorizer_callback
+    watch.altered = "set_authorizer()"
+
+    def both(*action: Any) -> Any:
+        ours: int = watch(*action)
+        return ours if ours != sqlite3.SQLITE_OK else theirs(*action)
+
+    sqlite3.Connection.set_authorizer(self, watch if theirs is None else both)
 
 
 def _checked(name: str, *, altering: bool = False) -> Any:
@@ -40,7 +55,7 @@ def _checked(name: str, *, altering: bool = False) -> Any:
     def method(self: Connection, *args: Any, **kwargs: Any) -> Any:
         self._check()
         if altering:
-            self.altered = f"{name}()"
+            self.watch.altered = f"{name}()"
         return original(self, *args, **kwargs)
 
     return method

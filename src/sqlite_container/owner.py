@@ -17,6 +17,7 @@ from .guards import AUTOCOMMIT, ISOLATION_LEVEL, ROW_FACTORY, TEXT_FACTORY
 from .home import Home
 from .inherit import keep_for_ever
 from .turn import Turn
+from .watch import Watch
 
 
 class Owned(sqlite3.Connection):
@@ -37,7 +38,6 @@ class Owned(sqlite3.Connection):
         "_expected",
         "_in_block",
         "_outside",
-        "altered",
         "born",
         "borrower",
         "children",
@@ -53,10 +53,12 @@ class Owned(sqlite3.Connection):
         "thread",
         "told",
         "touched",
+        "watch",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.home = Home("unknown", Turn())
+        self.watch = Watch()
         self.children = Children()
         self.born = monotonic()
         self.borrower: Borrower | None = None
@@ -70,7 +72,6 @@ class Owned(sqlite3.Connection):
         self.parked = False  # the handle was closed for a fork; the next use opens another one
         self.foreign = False  # whether it was inherited from the process that forked this one
         self.touched = True  # an attribute of sqlite3's may be another than configured
-        self.altered: str | None = None  # what was changed that cannot be set back
         self.revoked = ""  # why it refuses every use, if it does
         self._autocommit: bool | None = None  # of Python 3.12; None is the one mode before that
         self._began_at: int | None = None  # total_changes when one statement began a transaction
@@ -129,18 +130,18 @@ class Owned(sqlite3.Connection):
                 self.home.turn.release(self)
 
     def restore(self) -> None:
-        """Set back what can be set back cheaply; the rest is ``altered``."""
+        """Set back what can be set back cheaply; ``watch`` knows of the rest."""
         ROW_FACTORY.__set__(self, self.home.row_factory)
         TEXT_FACTORY.__set__(self, str)
         ISOLATION_LEVEL.__set__(self, "IMMEDIATE")
         self.touched = False
         if AUTOCOMMIT is not None and isinstance(AUTOCOMMIT.__get__(self), bool):
-            self.altered = "autocommit"
+            self.watch.altered = "autocommit"
 
     @property
     def usable(self) -> bool:
         """Whether nothing has changed that the next borrower could notice."""
-        return self.altered is None and not self.closed and not self.parked
+        return self.watch.altered is None and not self.closed and not self.parked
 
     def revoke(self, why: str) -> None:
         """Refuse every further use, by the borrower too; what runs at this moment goes on."""

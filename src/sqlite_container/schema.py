@@ -79,7 +79,6 @@ def apply(connection: Connection, schema: Schema) -> None:
     try:
         if not raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             _run(connection, schema)
-            connection.note(schema.script)
         _commit(connection, schema)
     finally:
         if connection.in_transaction:

@@ -16,9 +16,7 @@ from sqlite3 import complete_statement
 
 class Kind(enum.Enum):
     READ = enum.auto()
-    """Needs no turn: SELECT, a deferred BEGIN, COMMIT."""
-    SETTING = enum.auto()
-    """Needs no turn either, but may change the connection: PRAGMA, ATTACH, DETACH."""
+    """Needs no turn: SELECT, a deferred BEGIN, COMMIT, most pragmas."""
     CHANGE = enum.auto()
     """INSERT, UPDATE, DELETE or REPLACE: sqlite3 begins a transaction before it."""
     WRITE = enum.auto()
@@ -27,25 +25,28 @@ class Kind(enum.Enum):
     """BEGIN IMMEDIATE or EXCLUSIVE."""
 
 
-BLANK = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"
-"""What SQLite skips before a statement; the byte order mark is a blank to it."""
-_WORD = re.compile(BLANK + r"(\w*)", re.DOTALL)
+_BLANK = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"  # all that SQLite skips
+_WORD = re.compile(_BLANK + r"(\w*)", re.DOTALL)
+# What is not compiled here is compiled at its first use: importing should be quick.
 _CHANGES = r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b"
 _WRITING_PRAGMA = r"\b(?:user_version|application_id)\s*[=(]"
 _READS = frozenset(
     [
         "SELECT",
         "VALUES",
+        "EXPLAIN",
         "COMMIT",
         "END",
         "ROLLBACK",
         "SAVEPOINT",
         "RELEASE",
+        "ATTACH",
+        "DETACH",
     ]
 )
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def kind_of(sql: str) -> Kind:
     """Classify a statement; the result for each text is kept."""
     word, rest = first_word(sql)
@@ -55,16 +56,14 @@ def kind_of(sql: str) -> Kind:
         case "BEGIN":
             return Kind.BEGIN if first_word(rest)[0] in ("IMMEDIATE", "EXCLUSIVE") else Kind.READ
         case "WITH":
-            return Kind.WRITE if re.search(_CHANGES, rest, re.IGNORECASE) else Kind.READ
+            return _write_if(re.search(_CHANGES, rest, re.IGNORECASE))
         case "PRAGMA":
-            return (
-                Kind.WRITE
-                if re.match(_WRITING_PRAGMA, rest.lstrip(), re.IGNORECASE)
-                else Kind.SETTING
-            )
-        case "ATTACH" | "DETACH" | "EXPLAIN":  # EXPLAIN PRAGMA sets some pragmas
-            return Kind.SETTING
-    return Kind.READ if word in _READS or not word else Kind.WRITE
+            return _write_if(re.match(_WRITING_PRAGMA, rest.lstrip(), re.IGNORECASE))
+    return _write_if(word and word not in _READS)
+
+
+def _write_if(condition: object) -> Kind:
+    return Kind.WRITE if condition else Kind.READ
 
 
 def first_word(sql: str) -> tuple[str, str]:

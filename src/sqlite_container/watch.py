@@ -1,16 +1,13 @@
-"""What a statement changes on its connection that the next borrower could notice.
+"""What a borrower may change on a connection, noticed when it happens.
 
-It is told from the statement's text. SQLite's authorizer would know for sure, but it is asked
-amid compiling, without the interpreter's lock: each BEGIN and COMMIT would wait for that once
-more. A wrong guess replaces a connection that could have been kept.
+A connection that was changed in a way that the next borrower could notice is not repaired but
+replaced. SQLite tells of most changes itself: its authorizer is asked once for each action of
+a statement, when the statement is compiled, and costs nothing when it runs again.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-
-from .statements import BLANK
+import sqlite3
 
 _STATELESS_PRAGMAS = frozenset(
     [
@@ -43,24 +40,39 @@ _STATELESS_PRAGMAS = frozenset(
         "wal_checkpoint",
     ]
 )
-_WORD = r"\b(?:(PRAGMA)|ATTACH|DETACH|TEMP|TEMPORARY)\b"
-_NAME = r"""[\w$"'`\[\]]+"""
-_PRAGMA = rf"(?:{BLANK}{_NAME}{BLANK}\.)?{BLANK}({_NAME}){BLANK}([=(])?"
+_TEMPORARY = {
+    sqlite3.SQLITE_CREATE_TEMP_INDEX: "a temporary index",
+    sqlite3.SQLITE_CREATE_TEMP_TABLE: "a temporary table",
+    sqlite3.SQLITE_CREATE_TEMP_TRIGGER: "a temporary trigger",
+    sqlite3.SQLITE_CREATE_TEMP_VIEW: "a temporary view",
+    sqlite3.SQLITE_ATTACH: "ATTACH",
+    sqlite3.SQLITE_DETACH: "DETACH",
+}
 
 
-def alterations(sql: str) -> Iterator[str]:
-    """What a statement, or one of those in a script, may change; words in strings count too."""
-    for match in re.finditer(_WORD, sql, re.IGNORECASE):
-        if not match[1]:
-            yield match[0].upper()
-        elif (name := _pragma_set(sql, match.end())) is not None:
-            yield f"PRAGMA {name}"
+class Watch:
+    """The authorizer of one connection. It allows everything and remembers what matters."""
 
+    __slots__ = ("altered", "read_only")
 
-def _pragma_set(sql: str, start: int) -> str | None:
-    """The pragma that is set after the word PRAGMA, or None where one is only asked for."""
-    match = re.compile(_PRAGMA, re.DOTALL).match(sql, start)  # at its first use: it takes long
-    if match is None:
-        return "of an unknown name"
-    name = match[1].strip("\"'`[]").lower()
-    return name if match[2] and name not in _STATELESS_PRAGMAS else None
+    def __init__(self) -> None:
+        self.altered: str | None = None
+        self.read_only = False
+
+    def __call__(
+        self, action: int, first: str | None, second: str | None, database: str | None, *_: object
+    ) -> int:
+        if action == sqlite3.SQLITE_PRAGMA:
+            return self._pragma(first or "", second)
+        if action in _TEMPORARY:
+            self.altered = _TEMPORARY[action]
+        elif database == "temp" and action == sqlite3.SQLITE_INSERT:
+            self.altered = "something temporary"
+        return sqlite3.SQLITE_OK
+
+    def _pragma(self, name: str, value: str | None) -> int:
+        if value is not None and name.lower() not in _STATELESS_PRAGMAS:
+            self.altered = f"PRAGMA {name}"
+            if self.read_only and name.lower() == "query_only":
+                return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK

@@ -205,6 +205,7 @@ def test_a_statement_that_is_no_text_is_a_type_error(
         for method in (db.execute, db.executescript, db.cursor().execute):
             with pytest.raises((TypeError, ValueError)):
                 method(*arguments)
+            assert db.running is None
         assert db.execute("SELECT 1").fetchone() == (1,)
 
 

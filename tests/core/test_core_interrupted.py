@@ -1,6 +1,7 @@
 """An exception between any two lines of lending and giving back loses no connection."""
 
 import linecache
+import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -103,7 +104,7 @@ def interrupted(use: Callable[[Database], None], database: Database, wire: Tripw
     before = sys.gettrace()
     sys.settrace(wire)
     try:
-        with suppress(Interrupt):
+        with suppress(Interrupt, sqlite3.DatabaseError):  # "not authorized", in the authorizer
             use(database)
     finally:
         sys.settrace(before)

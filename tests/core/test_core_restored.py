@@ -256,6 +256,7 @@ HIDDEN = [
     "EXPLAIN PRAGMA {}",
     "EXPLAIN QUERY PLAN PRAGMA {}",
     "PRAGMA/**/{}",
+    "PRAGMA /**/ {} -- */ x.y",
     "PRAGMA main . {}",
     'PRAGMA "main".{}',
 ]
@@ -270,6 +271,34 @@ def test_a_pragma_is_found_however_it_is_written(single: Database, hidden: str, 
         db.execute(hidden.format(name.format("recursive_triggers")))
     with single.connection() as db:
         assert db.execute("PRAGMA recursive_triggers").fetchone() == (0,)
+
+
+def test_a_reader_stays_one_through_an_attached_name(single: Database) -> None:
+    """The flag is the connection's, whichever schema is named before it."""
+    add(single)
+    with single.reader() as db:
+        db.execute("ATTACH '' AS 'a-b'")
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            db.execute("PRAGMA 'a-b'.query_only = 0")
+        with pytest.raises(ReadOnlyConnection):
+            db.execute("DELETE FROM note")
+
+
+READS = [
+    "WITH temp AS (SELECT replace(title, 'a', 'b') AS t FROM note) SELECT * FROM temp",
+    "SELECT 'PRAGMA foreign_keys = 0; ATTACH x; CREATE TEMP TABLE y'",
+    "EXPLAIN QUERY PLAN SELECT title AS temp FROM note",
+    "PRAGMA temp.table_info('note')",
+]
+
+
+@pytest.mark.parametrize("sql", READS)
+def test_words_alone_do_not_replace_a_connection(single: Database, sql: str) -> None:
+    """What a statement does is what counts."""
+    for _ in range(3):
+        with single.connection() as db:
+            db.execute(sql).fetchall()
+    assert single.stats()["connections_num"] == 1
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -291,7 +320,7 @@ def test_a_reader_stays_one_with_an_authorizer_of_its_own(open_database: Open) -
     for authorizer in (None, lambda *_: sqlite3.SQLITE_OK):
         with database.reader() as db:
             db.set_authorizer(authorizer)
-            with pytest.raises(ReadOnlyConnection, match="only reads"):
+            with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
                 db.execute("PRAGMA query_only = 0")
     with database.reader() as db:
         db.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)

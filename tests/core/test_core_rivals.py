@@ -7,8 +7,8 @@ from time import monotonic
 
 import pytest
 
-from core.helpers import Open, add, count, plain
-from sqlite_container import DatabaseBusy
+from core.helpers import PATIENCE, Open, add, count, plain
+from sqlite_container import DatabaseBusy, begin
 from sqlite_container.begin import Rivals
 
 
@@ -63,3 +63,24 @@ def test_another_process_that_writes_is_met(open_database: Open, path: Path) -> 
         use(database)
         with database.connection() as db:
             assert db.execute("PRAGMA busy_timeout").fetchone() == (50,)
+
+
+def test_an_exception_amid_the_tries_costs_the_connection(
+    open_database: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes next does not find SQLite's waiting switched off."""
+    database = open_database(busy_timeout=PATIENCE, pool={"max_size": 1})
+    with database.connection() as db:
+        db.home.turn.rivals.suspect(monotonic())
+    monkeypatch.setattr(begin, "sleep", interrupt)
+    with plain(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(KeyboardInterrupt):
+            add(database)
+    with database.connection() as db:
+        assert db.execute("PRAGMA busy_timeout").fetchone() == (PATIENCE * 1000,)
+
+
+def interrupt(_: float) -> None:
+    """Press Ctrl-C."""
+    raise KeyboardInterrupt

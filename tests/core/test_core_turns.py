@@ -259,6 +259,27 @@ def test_the_turn_is_given_up_on_commit_with_autocommit_off(open_database: Open)
         assign(db, "autocommit", True)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="autocommit came with Python 3.12")
+@pytest.mark.parametrize("autocommit", ["legacy", False])
+def test_the_turn_is_kept_where_a_commit_fails(open_database: Open, autocommit: object) -> None:
+    """What was written is still there, so nobody else can write."""
+    database = open_database(busy_timeout=0.1)
+    with database.connection() as db:
+        db.executescript(
+            "CREATE TABLE child (i REFERENCES note (id) DEFERRABLE INITIALLY DEFERRED)"
+        )
+        if autocommit != "legacy":
+            assign(db, "autocommit", autocommit)
+        db.execute("INSERT INTO child VALUES (7)")
+        with pytest.raises(sqlite3.IntegrityError):
+            db.commit()
+        assert db.home.turn.holder is db
+        db.rollback()
+        elsewhere(lambda: add(database))
+        if autocommit != "legacy":
+            assign(db, "autocommit", True)
+
+
 def test_giving_back_gives_up_the_turn(open_database: Open) -> None:
     """A connection that goes back in the middle of a transaction holds nobody up."""
     database = open_database(busy_timeout=0.5)
