@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from .begin import Rivals
+from .rivals import Rivals
 
 QUANTUM = 0.001
 """Seconds for which others may be quicker than the first in the queue."""

@@ -9,7 +9,7 @@ import pytest
 
 from core.helpers import PATIENCE, Open, add, count, plain
 from sqlite_container import DatabaseBusy, begin
-from sqlite_container.begin import Rivals
+from sqlite_container.rivals import Rivals
 
 
 def probes(rivals: Rivals, now: float) -> int:
