@@ -33,7 +33,7 @@ def begin(connection: Connection) -> None:
     if rivals.expected(began):
         _compete(connection, began)
         return
-    raw(connection, _BEGIN)
+    _run(connection, _BEGIN)
     now = monotonic()
     if now - began > _SLEPT:
         rivals.suspect(now)
@@ -50,7 +50,7 @@ def _compete(connection: Connection, began: float) -> None:
     deadline = began + connection.home.busy_timeout
     off = "PRAGMA busy_timeout = 0"
     on = f"PRAGMA busy_timeout = {round(connection.home.busy_timeout * 1000)}"
-    altered = connection.watch.altered
+    altered, connection.watch.altered = connection.watch.altered, "PRAGMA busy_timeout"
     script = f"{off}; {_BEGIN}; {on}"
     try:
         while not _begins(connection, script, deadline):
@@ -79,5 +79,9 @@ def _begins(connection: Connection, script: str, deadline: float) -> bool:
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
-    """Run statements that return nothing, at one go."""
+    """Run statements that return nothing, and wait once for the interpreter's lock after each.
+
+    After ``execute`` it is twice, when a statement has run and when it is reset. Among busy
+    threads that is long, for whoever waits for the turn as well.
+    """
     sqlite3.Cursor(connection).executescript(script)

@@ -41,8 +41,6 @@ def connection(opened: Connection, config: DatabaseConfig) -> None:
         opened.use_cursor(TimedCursor)
         handler = _deadline(ref(opened), config.statement_timeout)
         sqlite3.Connection.set_progress_handler(opened, handler, 10_000)
-    opened.watch.altered = None
-    sqlite3.Connection.set_authorizer(opened, opened.watch)
 
 
 def extend(opened: sqlite3.Connection, config: DatabaseConfig) -> None:

@@ -89,21 +89,27 @@ class Connection(Owned):
         """What comes before a statement: the owner, the turn, an implicit transaction."""
         kind = kind_of(sql)  # first: it refuses what cannot be a statement
         self._enter(sql)
-        if kind is not Kind.READ and not self.read_only:
-            self._prepare_to_write(kind, sql)
+        if kind is not Kind.READ:
+            self._prepare(kind, sql)
 
     def _before_script(self, script: str) -> None:
         self._enter(script)
-        self._prepare_to_write(Kind.WRITE, script)
+        self._prepare(Kind.SCHEMA, script)
 
     def _after(self) -> None:
         """What comes after it: the turn is given up unless a transaction is open."""
         if self.home.turn.holder is self and not self._writes():
             self.home.turn.release(self)
+        if self._watched:
+            self.stop_watching()
         self.running, self._began_at, self._in_block = None, None, False
 
-    def _prepare_to_write(self, kind: Kind, sql: str) -> None:
+    def _prepare(self, kind: Kind, sql: str) -> None:
         try:
+            if kind is Kind.SETTING or kind is Kind.SCHEMA:
+                self.start_watching()
+            if kind is Kind.SETTING or self.read_only:
+                return
             if self.home.turn.holder is not self:
                 self._take_turn(sql)
                 self.running = (sql, monotonic())  # statement_timeout does not count the wait
@@ -244,9 +250,8 @@ class Connection(Owned):
             return
         self._enter(sql)
         try:
-            if self._autocommit is not False:
-                if self.in_transaction and not (explicitly and self._autocommit):
-                    raw(self, sql)
+            if self._autocommit and self.in_transaction and not explicitly:
+                raw(self, sql)
             elif sql == "COMMIT":
                 super().commit()
             else:

@@ -35,10 +35,7 @@ class Cursor(sqlite3.Cursor):
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         connection = self.connection
-        if connection.read_only:
-            connection._enter(sql)
-        else:
-            connection._before(sql)
+        connection._before(sql)
         try:
             super().execute(sql, parameters)
             self._executed()

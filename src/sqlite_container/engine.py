@@ -174,9 +174,7 @@ class Engine:
     def convert(self, connection: Connection, *, read_only: bool) -> None:
         """Make a connection that reads of one that writes, or the other way round."""
         read_only = read_only or self.config.read_only
-        altered, connection.watch.read_only = connection.watch.altered, False
         raw(connection, f"PRAGMA query_only = {int(read_only)}")
-        connection.watch.altered = altered
         connection.read_only = connection.watch.read_only = read_only
 
     def close(self, connection: Connection) -> None:

@@ -35,16 +35,11 @@ def guard(owned: type[Connection]) -> None:
 
 @wraps(sqlite3.Connection.set_authorizer)
 def _set_authorizer(self: Connection, authorizer_callback: Any) -> None:
-    """Ask the borrower's as well as ours, which keeps a reader from becoming a writer."""
+    """Keep the borrower's beside ours, which keeps a reader from becoming a writer."""
     self._check()
-    watch, theirs = self.watch, authorizer_callback
-    watch.altered = "set_authorizer()"
-
-    def both(*action: Any) -> Any:
-        ours: int = watch(*action)
-        return ours if ours != sqlite3.SQLITE_OK else theirs(*action)
-
-    sqlite3.Connection.set_authorizer(self, watch if theirs is None else both)
+    self.watch.theirs = authorizer_callback
+    self.watch.altered = "set_authorizer()"
+    sqlite3.Connection.set_authorizer(self, authorizer_callback)
 
 
 def _checked(name: str, *, altering: bool = False) -> Any:

@@ -38,6 +38,7 @@ class Owned(sqlite3.Connection):
         "_expected",
         "_in_block",
         "_outside",
+        "_watched",
         "born",
         "borrower",
         "children",
@@ -78,6 +79,7 @@ class Owned(sqlite3.Connection):
         self._outside = 0.0  # when the last statement began outside of a transaction
         self._in_block = False  # whether the statement that runs is in a block's transaction
         self._block_is_lost = False
+        self._watched = False  # whether SQLite asks the watch at this moment
         self._blocks: list[str] = []  # the savepoint of each 'with db:'; "" for the outermost
         self._current: Callable[[None], object] = lambda _: None
         self._expected: Callable[[], object] = lambda: None
@@ -137,6 +139,21 @@ class Owned(sqlite3.Connection):
         self.touched = False
         if AUTOCOMMIT is not None and isinstance(AUTOCOMMIT.__get__(self), bool):
             self.watch.altered = "autocommit"
+
+    def start_watching(self) -> None:
+        """Have SQLite tell the watch what the next statement does, until ``stop_watching()``.
+
+        Not for every statement: asked amid compiling, SQLite waits for the interpreter's lock,
+        and the others can change nothing that counts. What is compiled already is compiled anew.
+        """
+        self._watched = True
+        sqlite3.Connection.set_authorizer(self, self.watch)
+
+    def stop_watching(self) -> None:
+        """Leave SQLite the authorizer of the borrower, if it has one."""
+        self._watched = False
+        with suppress(sqlite3.ProgrammingError):  # closed
+            sqlite3.Connection.set_authorizer(self, self.watch.theirs)
 
     @property
     def usable(self) -> bool:

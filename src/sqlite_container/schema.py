@@ -78,9 +78,11 @@ def apply(connection: Connection, schema: Schema) -> None:
     raw(connection, "BEGIN IMMEDIATE")
     try:
         if not raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            connection.start_watching()
             _run(connection, schema)
         _commit(connection, schema)
     finally:
+        connection.stop_watching()
         if connection.in_transaction:
             raw(connection, "ROLLBACK")
 

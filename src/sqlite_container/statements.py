@@ -16,11 +16,15 @@ from sqlite3 import complete_statement
 
 class Kind(enum.Enum):
     READ = enum.auto()
-    """Needs no turn: SELECT, a deferred BEGIN, COMMIT, most pragmas."""
+    """Needs no turn: SELECT, a deferred BEGIN, COMMIT."""
+    SETTING = enum.auto()
+    """Needs none either, but may change the connection: PRAGMA, ATTACH, whatever is no word."""
     CHANGE = enum.auto()
     """INSERT, UPDATE, DELETE or REPLACE: sqlite3 begins a transaction before it."""
     WRITE = enum.auto()
-    """Any other statement that writes; on its own it is a transaction of its own."""
+    """The same after WITH: sqlite3 begins none, and on its own it is a transaction of its own."""
+    SCHEMA = enum.auto()
+    """Any other word: may write, and may change the connection, as CREATE TEMP TABLE does."""
     BEGIN = enum.auto()
     """BEGIN IMMEDIATE or EXCLUSIVE."""
 
@@ -34,16 +38,14 @@ _READS = frozenset(
     [
         "SELECT",
         "VALUES",
-        "EXPLAIN",
         "COMMIT",
         "END",
         "ROLLBACK",
         "SAVEPOINT",
         "RELEASE",
-        "ATTACH",
-        "DETACH",
     ]
 )
+_SETTINGS = frozenset(["ATTACH", "DETACH", "EXPLAIN", ""])  # EXPLAIN PRAGMA sets some pragmas
 
 
 @lru_cache(maxsize=512)
@@ -56,14 +58,13 @@ def kind_of(sql: str) -> Kind:
         case "BEGIN":
             return Kind.BEGIN if first_word(rest)[0] in ("IMMEDIATE", "EXCLUSIVE") else Kind.READ
         case "WITH":
-            return _write_if(re.search(_CHANGES, rest, re.IGNORECASE))
+            return Kind.WRITE if re.search(_CHANGES, rest, re.IGNORECASE) else Kind.READ
         case "PRAGMA":
-            return _write_if(re.match(_WRITING_PRAGMA, rest.lstrip(), re.IGNORECASE))
-    return _write_if(word and word not in _READS)
-
-
-def _write_if(condition: object) -> Kind:
-    return Kind.WRITE if condition else Kind.READ
+            writes = re.match(_WRITING_PRAGMA, rest.lstrip(), re.IGNORECASE)
+            return Kind.SCHEMA if writes else Kind.SETTING
+    if word in _SETTINGS:
+        return Kind.SETTING
+    return Kind.READ if word in _READS else Kind.SCHEMA
 
 
 def first_word(sql: str) -> tuple[str, str]:

@@ -2,12 +2,15 @@
 
 A connection that was changed in a way that the next borrower could notice is not repaired but
 replaced. SQLite tells of most changes itself: its authorizer is asked once for each action of
-a statement, when the statement is compiled, and costs nothing when it runs again.
+a statement, when the statement is compiled. Only the kinds of statements that may change
+something are watched.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from typing import Any
 
 _STATELESS_PRAGMAS = frozenset(
     [
@@ -53,14 +56,19 @@ _TEMPORARY = {
 class Watch:
     """The authorizer of one connection. It allows everything and remembers what matters."""
 
-    __slots__ = ("altered", "read_only")
+    __slots__ = ("altered", "read_only", "theirs")
 
     def __init__(self) -> None:
         self.altered: str | None = None
         self.read_only = False
+        self.theirs: Callable[..., int] | None = None  # the borrower's own authorizer
 
-    def __call__(
-        self, action: int, first: str | None, second: str | None, database: str | None, *_: object
+    def __call__(self, *action: Any) -> int:
+        ours = self._note(*action)
+        return ours if ours != sqlite3.SQLITE_OK or self.theirs is None else self.theirs(*action)
+
+    def _note(
+        self, action: int, first: str | None, second: str | None, database: str | None, _: object
     ) -> int:
         if action == sqlite3.SQLITE_PRAGMA:
             return self._pragma(first or "", second)

@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from core.helpers import Open, add, assign, count, elsewhere, files
 from sqlite_container import Connection, Database, NotYourConnection, ReadOnlyConnection
+from sqlite_container.watch import Watch
 
 PRAGMAS = {
     "foreign_keys": 0,
@@ -235,14 +237,15 @@ def test_a_changed_connection_is_replaced_and_its_file_let_go(
     assert "other.db-wal" not in files(tmp_path)
 
 
+@pytest.mark.parametrize("where", [{}, {"path": ":memory:"}])
 def test_pragmas_of_a_schema_do_not_leak_into_the_first_connection(
-    open_database: Open, schema: Path
+    open_database: Open, schema: Path, where: dict[str, str]
 ) -> None:
     """A PRAGMA or a temporary table in the schema file is not there for the first borrower."""
     schema.write_text(
         schema.read_text() + "PRAGMA recursive_triggers = 1; CREATE TEMP TABLE scratch (i);"
     )
-    database = open_database()
+    database = open_database(**where)
     with database.connection() as db:
         assert db.execute("PRAGMA recursive_triggers").fetchone() == (0,)
         assert db.execute("SELECT * FROM sqlite_temp_schema").fetchall() == []
@@ -282,6 +285,59 @@ def test_a_reader_stays_one_through_an_attached_name(single: Database) -> None:
             db.execute("PRAGMA 'a-b'.query_only = 0")
         with pytest.raises(ReadOnlyConnection):
             db.execute("DELETE FROM note")
+
+
+def test_rows_are_still_to_be_had_after_a_pragma(single: Database) -> None:
+    """Watching one statement does not end another one that has rows to give."""
+    with single.connection() as db:
+        db.executemany("INSERT INTO note (title) VALUES (?)", [(str(i),) for i in range(500)])
+        db.commit()
+        cursor = db.execute("SELECT title FROM note ORDER BY id")
+        rows = [cursor.fetchone()]
+        for sql in ("PRAGMA table_info(note)", "PRAGMA cache_size = 5", "CREATE TEMP TABLE t (i)"):
+            db.execute(sql)
+            rows.append(cursor.fetchone())
+        assert [*rows, *cursor] == [(str(i),) for i in range(500)]
+
+
+def allow(asked: list[object], *action: object) -> int:
+    """An authorizer that remembers what it was asked."""
+    asked.append(action)
+    return sqlite3.SQLITE_OK
+
+
+def test_an_authorizer_of_the_borrowers_is_asked_all_the_time(single: Database) -> None:
+    """Also while the library watches, and afterwards."""
+    asked: list[object] = []
+    with single.connection() as db:
+        db.set_authorizer(partial(allow, asked))
+        for sql in ("PRAGMA table_info(note)", "SELECT 1", "CREATE TABLE other (i)", "SELECT 2"):
+            asked.clear()
+            db.execute(sql).fetchall()
+            assert asked, sql
+        db.set_authorizer(None)
+        asked.clear()
+        for sql in ("PRAGMA table_info(note)", "SELECT 3"):
+            db.execute(sql).fetchall()
+        assert not asked
+
+
+def test_what_cannot_change_a_connection_is_not_watched(
+    single: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite asks an authorizer amid compiling: that would cost each new statement a wait."""
+    asked: list[object] = []
+    monkeypatch.setattr(Watch, "_note", lambda _, *action: allow(asked, *action))
+    with single.connection() as db, db:
+        db.execute("INSERT INTO note (title) VALUES ('x')")
+        db.execute("WITH x(i) AS (SELECT 1) UPDATE note SET title = 'y'")
+        db.execute("SELECT * FROM note").fetchall()
+        db.execute("SAVEPOINT s")
+        db.execute("RELEASE s")
+    assert not asked
+    with single.connection() as db:
+        db.execute("PRAGMA cache_size")
+    assert asked
 
 
 READS = [
