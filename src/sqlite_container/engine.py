@@ -8,10 +8,9 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
 from os import path
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -47,8 +46,7 @@ def distrust() -> None:
     )
 
 
-@dataclass(frozen=True)
-class Folders:
+class Folders(NamedTuple):
     """Where relative paths start: the database files', and the schema files' in turn."""
 
     data: Path

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import configure
 from .begin import raw
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from .config import DatabaseConfig
 
 
-@dataclass(frozen=True)
-class Schema:
+class Schema(NamedTuple):
     """The text of a schema file, read once."""
 
     file: Path
