@@ -7,6 +7,8 @@ from random import uniform
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+from .errors import primary_code
+
 if TYPE_CHECKING:
     from .connection import Connection
 
@@ -70,7 +72,7 @@ def _begins(connection: Connection, script: str, deadline: float) -> bool:
     try:
         _run(connection, script)
     except sqlite3.OperationalError as error:
-        passes = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+        passes = primary_code(error) == sqlite3.SQLITE_BUSY
         passes = passes and error.sqlite_errorcode != sqlite3.SQLITE_BUSY_SNAPSHOT
         if not passes or monotonic() >= deadline or connection.revoked:
             raise

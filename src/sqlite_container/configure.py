@@ -11,7 +11,7 @@ from weakref import ref
 from .begin import raw
 from .connection import Connection
 from .cursor import TimedCursor
-from .errors import DatabaseOpenError
+from .errors import DatabaseOpenError, primary_code
 from .words import did_you_mean
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _set_journal_mode(opened: Connection, config: DatabaseConfig) -> None:
             break
         except sqlite3.OperationalError as error:
             # The switch needs the file for itself, and SQLite does not wait for that.
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or monotonic() > deadline:
                 problem = f"journal_mode {wanted!r} cannot be set: {error}"
                 raise DatabaseOpenError(problem) from error
             sleep(0.01)

@@ -18,7 +18,7 @@ from . import access, configure, schema
 from .alone import alone
 from .begin import raw
 from .connection import Connection
-from .errors import DatabaseBusy, DatabaseOpenError
+from .errors import DatabaseBusy, DatabaseOpenError, primary_code
 from .home import Home
 from .inherit import keep_for_ever
 from .turn import Turn, turn_for
@@ -328,21 +328,21 @@ class Engine:
         except DatabaseOpenError as error:
             raise type(error)(f"{self.place}: {error}") from error.__cause__
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0)
-            if code & 0xFF == sqlite3.SQLITE_BUSY:
+            if primary_code(error) == sqlite3.SQLITE_BUSY:
                 problem = f"{self.place}: somebody writes, and it cannot be opened meanwhile"
                 raise DatabaseBusy(problem) from error
-            raise DatabaseOpenError(f"{self.place}: {self._reason(code) or error}") from error
+            raise DatabaseOpenError(f"{self.place}: {self._reason(error) or error}") from error
 
-    def _reason(self, code: int) -> str:
+    def _reason(self, error: sqlite3.Error) -> str:
         """The reason for an error of SQLite's, as far as the files of the database tell it."""
-        if code & 0xFF == sqlite3.SQLITE_NOTADB:
+        code = primary_code(error)
+        if code == sqlite3.SQLITE_NOTADB:
             return "the file is not an SQLite database"
-        if self.file is None or code & 0xFF not in _NO_ACCESS:
+        if self.file is None or code not in _NO_ACCESS:
             return ""
         file = Path(path.realpath(self.file))
         problem = access.side_file_barred(file, read_only=self.config.read_only)
-        if not problem and code != sqlite3.SQLITE_READONLY:  # that is an attempt to write
+        if not problem and error.sqlite_errorcode != sqlite3.SQLITE_READONLY:  # that is a write
             problem = access.no_place_for_shm(file)
         return problem
 

@@ -106,3 +106,9 @@ class LeakWarning(RuntimeWarning):
 
 UNAVAILABLE = (PoolTimeout, TooManyRequests, DatabaseBusy, DatabaseClosed, StatementInterrupted)
 """Errors that pass by themselves: a web application answers them with 503 and ``Retry-After``."""
+
+
+def primary_code(error: object) -> int:
+    """SQLite's primary result code, such as ``SQLITE_BUSY``; 0 if the error is not SQLite's."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF

@@ -16,6 +16,7 @@ from .errors import (
     StatementInterrupted,
     StatementTimeout,
     TransactionLost,
+    primary_code,
 )
 
 UNFINISHED = (
@@ -45,7 +46,7 @@ def explain(
 def _better(
     connection: Connection, error: sqlite3.Error, sql: str, began: float
 ) -> sqlite3.Error | None:
-    match _code(error):
+    match primary_code(error):
         case sqlite3.SQLITE_BUSY if error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT:
             return _snapshot(connection, sql)
         case sqlite3.SQLITE_BUSY:
@@ -73,7 +74,7 @@ def cut_short(error: object, connections: Iterable[Connection]) -> StatementInte
     Fetching one row after the other is left to sqlite3, which only says "interrupted". So its
     error is put into words where it passes next.
     """
-    if isinstance(error, SQLiteContainerError) or _code(error) != sqlite3.SQLITE_INTERRUPT:
+    if isinstance(error, SQLiteContainerError) or primary_code(error) != sqlite3.SQLITE_INTERRUPT:
         return None
     for connection in connections:
         if connection.home.closing:
@@ -141,12 +142,6 @@ def _interrupted(connection: Connection, sql: str, began: float) -> sqlite3.Erro
             f"{_statement(connection, sql)} ran longer than statement_timeout, {limit:g} s"
         )
     return None
-
-
-def _code(error: object) -> int:
-    """SQLite's primary result code."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
 
 
 def _statement(connection: Connection, sql: str) -> str:

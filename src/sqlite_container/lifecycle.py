@@ -121,10 +121,8 @@ def _shut_down_all() -> None:
 def _end(container: containers.Container) -> None:
     for provider in databases(container):
         provider.refusal = "the process is ending"
-    try:
+    with report.logged("not everything could be shut down at the end of the process"):
         shutdown(container)
-    except Exception:
-        report.logger.exception("not everything could be shut down at the end of the process")
 
 
 def databases(container: containers.Container) -> list[DatabaseProvider]:

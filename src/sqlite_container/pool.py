@@ -66,8 +66,8 @@ class Pool(Keeper):
         return waiter
 
     def _wait(self, waiter: Waiter) -> Connection | None:
-        began, left = monotonic(), self._config.timeout
-        deadline = began + left
+        began = monotonic()
+        deadline = began + self._config.timeout
         try:
             while not waiter.bell.acquire(
                 timeout=max(0.0, min(keeper.LOOK, deadline - monotonic()))

@@ -198,10 +198,8 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
 
     def shutdown(self) -> None:
         """Close it. A failure is logged, so that the container goes on with the next."""
-        try:
+        with report.logged("database %r could not be closed", self.name):
             self.close()
-        except Exception:
-            report.logger.exception("database %r could not be closed", self.name)
 
     def close(self, timeout: float | None = None) -> None:
         """Close it, like :meth:`Database.close`."""
@@ -318,11 +316,9 @@ def _shutdown_resources(container: Any, resource_type: Any = providers.BaseResou
         result = attempt()
     except Exception:
         for each in attempts:
-            try:
+            with report.logged(_ANOTHER):
                 each()
                 break
-            except Exception:
-                report.logger.exception(_ANOTHER)
         close()
         raise
     return _awaited(result, attempts, close) if isawaitable(result) else result
@@ -333,11 +329,9 @@ async def _awaited(result: Any, attempts: list[Any], close: Callable[[], None]) 
         return await result
     except Exception:
         for each in attempts:
-            try:
+            with report.logged(_ANOTHER):
                 await each()
                 break
-            except Exception:
-                report.logger.exception(_ANOTHER)
         close()
         raise
 

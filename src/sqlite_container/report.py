@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple
 
@@ -13,6 +15,15 @@ from .errors import LeakWarning, UncommittedWarning
 
 logger = logging.getLogger("sqlite_container")
 logger.addHandler(logging.NullHandler())
+
+
+@contextmanager
+def logged(message: str, *args: object) -> Iterator[None]:
+    """Log what fails in this block, and go on after it."""
+    try:
+        yield
+    except Exception:
+        logger.exception(message, *args)
 
 
 class _Unraisable(NamedTuple):

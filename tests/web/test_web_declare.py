@@ -24,19 +24,7 @@ from sqlite_container import (
 )
 from sqlite_container.engine import Engine
 from sqlite_container.flask import init_app
-from web.web_shop import SCHEMA, Archive, Repository, new_app
-
-
-class Declared(containers.DeclarativeContainer):
-    config = providers.Configuration(strict=True)
-    notes = SQLite(config.databases.notes)
-    tenants = SQLiteDict(config.tenants)
-
-
-class Lenient(containers.DeclarativeContainer):
-    config = providers.Configuration()
-    notes = SQLite(config.databases.notes)
-    tenants = SQLiteDict(config.tenants)
+from web.web_shop import SCHEMA, Archive, Lenient, Repository, Strict, new_app
 
 
 @pytest.fixture
@@ -75,7 +63,7 @@ def test_settings_may_come_from_yaml_with_environment(
         "tenants:\n  acme: ${WEB_FOLDER}/{name}.db\n"
         "  globex: {path: '${WEB_FOLDER}/{name}.db', mode: rwc}\n"
     )
-    container = made(Declared())
+    container = made(Strict())
     container.config.from_yaml(file, required=True)
     assert container.notes.database.config().pool.max_size == 3
     assert container.notes.database.config().pool.timeout == 0.5
@@ -100,7 +88,7 @@ def test_settings_may_come_from_a_pydantic_model(made: Made, tmp_path: Path) -> 
         tenants: dict[str, One] = {}
 
     settings = Settings(databases={"notes": One(path=tmp_path / "notes.db")})
-    container = made(Declared())
+    container = made(Strict())
     container.config.from_dict(settings.model_dump())
     assert container.notes.database().stats()["pool_max"] == 2
 
@@ -122,7 +110,7 @@ def test_settings_may_come_from_pydantic_settings(
     names: dict[str, Any] = {"BaseSettings": pydantic_settings.BaseSettings, "__name__": "made"}
     exec(source, names)
     monkeypatch.setenv("WEB_DATABASES__NOTES__PATH", str(tmp_path / "notes.db"))
-    container = made(Declared())
+    container = made(Strict())
     container.config.from_pydantic(names["Settings"]())
     assert path_of(container.notes.database()) == str(tmp_path / "notes.db")
 
@@ -150,7 +138,7 @@ def test_settings_may_be_given_directly(made: Made, tmp_path: Path, kind: str) -
     assert path_of(container.many.one.database()) == str(tmp_path / "one.db")
 
 
-@pytest.mark.parametrize("kind", [Declared, Lenient])
+@pytest.mark.parametrize("kind", [Strict, Lenient])
 def test_settings_that_are_missing_are_named(made: Made, tmp_path: Path, kind: Any) -> None:
     """In a strict and in a lenient configuration, a missing database is told by its place."""
     container = made(kind())
@@ -161,7 +149,7 @@ def test_settings_that_are_missing_are_named(made: Made, tmp_path: Path, kind: A
         init_app(new_app(tmp_path, "missing"), container)
 
 
-@pytest.mark.parametrize("kind", [Declared, Lenient])
+@pytest.mark.parametrize("kind", [Strict, Lenient])
 def test_tenants_that_are_missing_are_named(made: Made, tmp_path: Path, kind: Any) -> None:
     """A configuration without the tenants' settings is told by its place."""
     container = made(kind())
@@ -172,7 +160,7 @@ def test_tenants_that_are_missing_are_named(made: Made, tmp_path: Path, kind: An
 
 def test_init_app_tells_every_mistake_at_once(made: Made, tmp_path: Path) -> None:
     """One error lists the mistakes of all databases and tenants; nothing is opened or created."""
-    container = made(Declared())
+    container = made(Strict())
     container.config.from_dict(
         {
             "databases": {"notes": {"path": "notes.db", "pool": {"max_szie": 3}, "mode": "x"}},
@@ -192,7 +180,7 @@ def test_init_app_tells_every_mistake_at_once(made: Made, tmp_path: Path) -> Non
 
 def test_nothing_is_opened_by_making_things(made: Made, tmp_path: Path) -> None:
     """A container, an app and `init_app` create no file; `init_resources()` opens everything."""
-    container = made(Declared())
+    container = made(Strict())
     tenants = {"acme": "{name}.db", "globex": "{name}.db"}
     container.config.from_dict({"databases": {"notes": "notes.db"}, "tenants": tenants})
     app = new_app(tmp_path, "one")
@@ -372,7 +360,7 @@ def test_providers_of_every_kind_take_databases(made: Made, tmp_path: Path) -> N
 
 def test_a_provider_added_to_an_instance_is_no_obstacle(made: Made, tmp_path: Path) -> None:
     """A container that got a provider after it was made can be given to an app."""
-    container = made(Declared())
+    container = made(Strict())
     container.config.from_dict({"databases": {"notes": ":memory:"}, "tenants": {}})
     container.extra = providers.Object(1)
     init_app(new_app(tmp_path, "extra"), container)
@@ -479,7 +467,7 @@ def test_a_container_class_can_be_overridden(made: Made, tmp_path: Path) -> None
 def tenants(made: Made, tmp_path: Path) -> Any:
     """A container with tenants whose names may be anything that is allowed."""
     (tmp_path / "schema.sql").write_text(SCHEMA)
-    container = made(Declared())
+    container = made(Strict())
     names = [
         "acme",
         "globex",
@@ -543,7 +531,7 @@ def test_the_nearest_name_is_told(tenants: Any) -> None:
 )
 def test_a_bad_name_in_the_configuration_is_refused(made: Made, tmp_path: Path, name: str) -> None:
     """A configured name that could leave its folder is a mistake in the configuration."""
-    container = made(Declared())
+    container = made(Strict())
     container.config.from_dict(
         {"databases": {"notes": ":memory:"}, "tenants": {"good": "good.db", name: "{name}.db"}}
     )
@@ -555,7 +543,7 @@ def test_a_bad_name_in_the_configuration_is_refused(made: Made, tmp_path: Path, 
 
 def test_two_tenants_on_one_file_are_refused(made: Made, tmp_path: Path) -> None:
     """A path without `{name}` for two tenants is a mistake, told before anything opens."""
-    container = made(Declared())
+    container = made(Strict())
     container.config.from_dict(
         {"databases": {"notes": ":memory:"}, "tenants": {"a": "same.db", "b": "same.db"}}
     )

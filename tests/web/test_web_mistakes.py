@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import click
@@ -14,6 +13,7 @@ from flask.views import MethodView
 
 from sqlite_container import Connection, Database, WiringError
 from sqlite_container.flask import init_app
+from web.helpers import line_of, mistakes
 from web.web_shop import MakeApp, Shop, new_app, settings
 
 Loose = Annotated[Connection, Provide[Shop.notes.connection]]
@@ -21,17 +21,6 @@ SHOP: Any = Shop
 
 
 pytestmark = pytest.mark.usefixtures("forget_functions")
-
-
-def line_of(function: Any) -> str:
-    code = function.__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"
-
-
-def mistakes(make_app: MakeApp, register: Callable[[Flask], object]) -> str:
-    with pytest.raises(WiringError) as caught:
-        make_app("one", register)
-    return str(caught.value)
 
 
 def view_mistakes(make_app: MakeApp, view: Any) -> str:

@@ -24,20 +24,7 @@ from sqlite_container import (
     shutdown,
 )
 from sqlite_container.flask import init_app
-from web.web_shop import new_app
-
-
-class Strict(containers.DeclarativeContainer):
-    config = providers.Configuration(strict=True)
-    notes = SQLite(config.databases.notes)
-    tenants = SQLiteDict(config.tenants)
-
-
-class Lenient(containers.DeclarativeContainer):
-    config = providers.Configuration()
-    notes = SQLite(config.databases.notes)
-    tenants = SQLiteDict(config.tenants)
-
+from web.web_shop import Lenient, Strict, new_app
 
 Start = Callable[..., Any]
 

@@ -20,23 +20,13 @@ from flask.views import MethodView, View
 
 from sqlite_container import Connection, SQLite, WiringError, shutdown
 from sqlite_container.flask import init_app
+from web.helpers import line_of, mistakes
 from web.web_shop import MakeApp, Shop, new_app, out, settings
 
 Register = Callable[[Flask], None]
 
 
 pytestmark = pytest.mark.usefixtures("forget_functions")
-
-
-def line_of(function: Any) -> str:
-    code = function.__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"
-
-
-def mistakes(make_app: MakeApp, register: Register) -> str:
-    with pytest.raises(WiringError) as caught:
-        make_app("one", register)
-    return str(caught.value)
 
 
 def test_a_missing_inject_is_found(make_app: MakeApp) -> None:

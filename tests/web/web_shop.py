@@ -49,6 +49,22 @@ class Shop(containers.DeclarativeContainer):
     archive = providers.Singleton(Archive, notes.database)
 
 
+class Strict(containers.DeclarativeContainer):
+    """A database and tenants; what the configuration does not have is an error."""
+
+    config = providers.Configuration(strict=True)
+    notes = SQLite(config.databases.notes)
+    tenants = SQLiteDict(config.tenants)
+
+
+class Lenient(containers.DeclarativeContainer):
+    """The same where it is None."""
+
+    config = providers.Configuration()
+    notes = SQLite(config.databases.notes)
+    tenants = SQLiteDict(config.tenants)
+
+
 class MakeApp(Protocol):
     """Makes an app with its own folder; ``register`` adds views before ``init_app``."""
 
