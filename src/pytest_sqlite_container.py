@@ -88,7 +88,7 @@ def _checked() -> Iterator[None]:
 
 
 def _holders() -> list[str]:
-    from sqlite_container.database import live
+    from sqlite_container.database.database import live
 
     return [
         f"a connection of database {holder.database!r} that was not given back: {holder}"

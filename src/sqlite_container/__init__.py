@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .borrower import Holder
-from .connection import Connection
-from .cursor import Cursor
-from .database import Database
+from .connection.borrower import Holder
+from .connection.connection import Connection
+from .connection.cursor import Cursor
+from .container.providers import SQLite
+from .container.sqlite_dict import SQLiteDict
+from .database.database import Database
 from .errors import (
     ConfigurationError,
     DatabaseBusy,
@@ -27,9 +29,7 @@ from .errors import (
     UnknownDatabase,
     WiringError,
 )
-from .lifecycle import shutdown, shutdown_at_exit
-from .providers import SQLite
-from .sqlite_dict import SQLiteDict
+from .process.exit import shutdown, shutdown_at_exit
 
 if TYPE_CHECKING:
     from .config import DatabaseConfig, FunctionConfig, PoolConfig

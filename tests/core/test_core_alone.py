@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from core.helpers import PATIENCE, add, files, in_thread
-from sqlite_container import SQLite, alone
-from sqlite_container.database import Database
+from sqlite_container import SQLite
+from sqlite_container.database.database import Database
+from sqlite_container.sqlite import close_lock as alone
 
 ROUNDS = 300
 

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 )
 
 from sqlite_container import Connection, Database, PoolTimeout, TooManyRequests
-from sqlite_container.borrower import Borrower
-from sqlite_container.lending import Ledger
+from sqlite_container.connection.borrower import Borrower
+from sqlite_container.pool.ledger import Ledger
 
 
 class Fake:

@@ -24,9 +24,9 @@ from sqlite_container import (
     DatabaseOpenError,
     ReadOnlyConnection,
     SchemaError,
-    alone,
 )
-from sqlite_container.engine import Folders
+from sqlite_container.engine.engine import Folders
+from sqlite_container.sqlite import close_lock as alone
 
 
 def refused(settings: dict[str, object], error: type[Exception] = DatabaseOpenError) -> str:

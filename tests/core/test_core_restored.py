@@ -12,7 +12,7 @@ import pytest
 
 from core.helpers import Open, add, assign, count, elsewhere, files
 from sqlite_container import Connection, Database, NotYourConnection, ReadOnlyConnection
-from sqlite_container.watch import Watch
+from sqlite_container.connection.session_state import Watch
 
 PRAGMAS = {
     "foreign_keys": 0,

@@ -8,8 +8,9 @@ from time import monotonic
 import pytest
 
 from core.helpers import PATIENCE, Open, add, count, plain
-from sqlite_container import DatabaseBusy, begin
-from sqlite_container.rivals import Rivals
+from sqlite_container import DatabaseBusy
+from sqlite_container.writing import begin
+from sqlite_container.writing.contention import Rivals
 
 
 def probes(rivals: Rivals, now: float) -> int:

@@ -9,8 +9,8 @@ import pytest
 
 from core.helpers import count, files, plain
 from sqlite_container import Database, SchemaError
-from sqlite_container.engine import Engine
-from sqlite_container.statements import split
+from sqlite_container.engine.engine import Engine
+from sqlite_container.sqlite.statements import split
 
 DANGLING = (
     "CREATE TABLE a (id INTEGER PRIMARY KEY);\n"

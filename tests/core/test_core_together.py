@@ -31,11 +31,11 @@ from sqlite_container import (
     ReadOnlyConnection,
     StatementInterrupted,
     TransactionLost,
-    turn,
 )
-from sqlite_container.database import Loan
-from sqlite_container.home import Home
-from sqlite_container.pool import Pool
+from sqlite_container.connection.home import Home
+from sqlite_container.database.database import Loan
+from sqlite_container.pool.pool import Pool
+from sqlite_container.writing import write_lock as turn
 
 PATIENT, IMPATIENT = 600.0, 0.005
 """Seconds that anybody waits: in one database for ever, in the other hardly at all."""
@@ -281,7 +281,7 @@ class TogetherMachine(RuleBasedStateMachine):
     @initialize(patient=st.sampled_from([1, 1, 2, 3]), impatient=st.integers(1, 2))
     def start(self, patient: int, impatient: int) -> None:
         self.stack = ExitStack()
-        self.stack.enter_context(patch("sqlite_container.keeper.LOOK", 0.02))
+        self.stack.enter_context(patch("sqlite_container.pool.keeper.LOOK", 0.02))
         folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.folder = Path(self.stack.enter_context(folder))
         with plain(self.folder / "notes.db") as connection:

@@ -43,7 +43,7 @@ from sybil.parsers.myst.lexers import DirectiveInPercentCommentLexer, DirectiveL
 
 import sqlite_container
 from sqlite_container import Database, DatabaseConfig, PoolConfig
-from sqlite_container.database import live
+from sqlite_container.database.database import live
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from sqlite_container import shutdown, temporary
+from sqlite_container import shutdown
+from sqlite_container.testing import files as temporary
 from testing.helpers import add, make
 
 

@@ -19,15 +19,12 @@ from sqlite_container import (
     SQLite,
     SQLiteDict,
     UnknownDatabase,
-    database,
-    schema,
     shutdown,
-    templates,
-    testing,
 )
-from sqlite_container.database import live
+from sqlite_container.database.database import live
+from sqlite_container.engine import schema
 from sqlite_container.flask import init_app
-from sqlite_container.testing import isolated, temporary_databases
+from sqlite_container.testing import isolated, replacing, templates, temporary_databases
 from testing.helpers import add, content, count, make
 
 
@@ -315,7 +312,7 @@ def test_nothing_of_a_block_is_left_in_the_process(shop: Any) -> None:
     ):
         pytest.fail("it began")
     assert {each.name: each for each in live} == open_before | {"words": shop.words.database()}
-    assert [*database.substitutes, *database.refusals, *testing._current] == []
+    assert [*rooms.substitutes, *rooms.refusals, *replacing._current] == []
     assert [each._aside for each in live] == [[]] * len(live)
     assert count(shop.notes.database()) == 1
 

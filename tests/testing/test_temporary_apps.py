@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from sqlite_container import Database, shutdown
-from sqlite_container.database import live
+from sqlite_container.database.database import live
 from sqlite_container.testing import temporary_databases
 from testing.apps import answers, create_app, mark
 

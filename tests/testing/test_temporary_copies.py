@@ -17,12 +17,11 @@ from sqlite_container import (
     DatabaseOpenError,
     SQLite,
     shutdown,
-    state,
-    templates,
-    temporary,
 )
-from sqlite_container.engine import Engine
-from sqlite_container.testing import isolated, temporary_databases
+from sqlite_container.engine.engine import Engine
+from sqlite_container.sqlite import file_state as state
+from sqlite_container.testing import files as temporary
+from sqlite_container.testing import isolated, templates, temporary_databases
 from testing.helpers import add, content, count, make
 
 

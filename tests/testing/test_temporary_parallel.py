@@ -58,7 +58,7 @@ CONFTEST = """
     import os, tempfile
     import pytest
     import shop
-    from sqlite_container import temporary
+    from sqlite_container.testing import files as temporary
 
     temporary._MEMORY = tempfile.tempdir = str(shop.HERE / "temporary")
 

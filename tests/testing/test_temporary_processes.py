@@ -20,7 +20,8 @@ import json, os, signal, sys, tempfile, time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from sqlite_container import shutdown, temporary
+from sqlite_container import shutdown
+from sqlite_container.testing import files as temporary
 from sqlite_container.testing import isolated, temporary_databases
 from testing.helpers import add, content, count, make
 

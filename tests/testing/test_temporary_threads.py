@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sqlite_container import Database, DatabaseClosed, SQLiteContainerError, shutdown, testing
+from sqlite_container import Database, DatabaseClosed, SQLiteContainerError, shutdown
 from sqlite_container.testing import isolated, temporary_databases
 from testing.helpers import PATIENCE, add, content, count, make
 
@@ -142,7 +142,7 @@ def test_a_thread_that_is_about_to_finish_may_do_so(
     shop: Any, late: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A short transaction that is under way when the block ends is not broken off."""
-    monkeypatch.setattr(testing, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr("sqlite_container.testing.replacing._PATIENCE", PATIENCE)
     held = threading.Event()
 
     def write(database: Database) -> int:
@@ -159,7 +159,7 @@ def test_a_thread_that_is_about_to_finish_may_do_so(
 
 def test_threads_of_earlier_tests_are_forgotten(shop: Any) -> None:
     """What is asked at each loan does not grow with the number of tests."""
-    from sqlite_container.database import refusals, substitutes
+    from sqlite_container.database.database import refusals, substitutes
 
     for _ in range(3):
         with ThreadPoolExecutor(1) as pool:

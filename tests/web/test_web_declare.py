@@ -22,7 +22,7 @@ from sqlite_container import (
     UnknownDatabase,
     shutdown,
 )
-from sqlite_container.engine import Engine
+from sqlite_container.engine.engine import Engine
 from sqlite_container.flask import init_app
 from web.web_shop import SCHEMA, Archive, Lenient, Repository, Strict, new_app
 

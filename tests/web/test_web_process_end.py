@@ -15,8 +15,9 @@ from typing import Any, cast
 import pytest
 from flask import Flask
 
-from sqlite_container import lifecycle, shutdown, shutdown_at_exit
+from sqlite_container import shutdown, shutdown_at_exit
 from sqlite_container.flask import init_app
+from sqlite_container.process import exit as lifecycle
 from web import web_ends, web_views
 from web.web_shop import Shop, new_app, settings
 

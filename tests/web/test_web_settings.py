@@ -20,9 +20,9 @@ from sqlite_container import (
     SQLite,
     SQLiteDict,
     WiringError,
-    scope,
     shutdown,
 )
+from sqlite_container.container import scope
 from sqlite_container.flask import init_app
 from web.web_shop import Lenient, Strict, new_app
 

@@ -12,8 +12,8 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-CONNECTION = "sqlite_container.connection.Connection"
-DATABASE = "sqlite_container.database.Database"
+CONNECTION = "sqlite_container.connection.connection.Connection"
+DATABASE = "sqlite_container.database.database.Database"
 EXPECTED = [
     *[CONNECTION] * 3,
     DATABASE,

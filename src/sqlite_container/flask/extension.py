@@ -9,11 +9,15 @@ import click
 from dependency_injector import containers, providers
 from flask import Flask
 
-from .. import lifecycle, watcher
-from ..checks import check_container, check_settings, set_folders
-from ..engine import Folders
+from ..container.checks import check_container, check_settings, set_folders
+from ..engine.engine import Folders
 from ..errors import ConfigurationError, Mistake
-from . import scope, unavailable, views, wiring
+from ..process import exit as lifecycle
+from . import injection as wiring
+from . import reloader as watcher
+from . import request_scope as scope
+from . import unavailable
+from . import wiring_checks as views
 
 
 def init_app(app: Flask, container: containers.Container, *, signals: bool = True) -> None:

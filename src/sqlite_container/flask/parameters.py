@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from ..connection import Connection
-from ..database import Database
-from ..providers import ConnectionProvider, DatabaseProvider, SQLite
-from ..sqlite_dict import SQLiteDict
+from ..connection.connection import Connection
+from ..container.providers import ConnectionProvider, DatabaseProvider, SQLite
+from ..container.sqlite_dict import SQLiteDict
+from ..database.database import Database
 
 
 class Parameter(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Any
 from flask import Flask, current_app, request
 from werkzeug.exceptions import ServiceUnavailable
 
+from ..connection.error_translation import cut_short
 from ..errors import UNAVAILABLE
-from ..explain import cut_short
-from . import scope
+from . import request_scope as scope
 
 RETRY_AFTER = 1
 """Seconds after which a client may try again."""

@@ -1,0 +1,364 @@
+"""How a container speaks of a database: ``SQLite``, and the three providers in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from inspect import isawaitable
+from os import PathLike
+from pathlib import Path
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+
+from dependency_injector import containers, providers
+
+from ..connection.connection import Connection
+from ..database.database import Database, live
+from ..engine.engine import Folders
+from ..errors import ConfigurationError, DatabaseClosed, DatabaseOpenError, Mistake
+from ..pool import reports as report
+from . import scope as scopes
+from .settings import copied, path_of, place_of, value_of
+
+if TYPE_CHECKING:
+    from ..config import DatabaseConfig
+
+Settings: TypeAlias = (
+    "providers.Provider[Any] | Mapping[str, Any] | str | PathLike[str] | DatabaseConfig | None"
+)
+"""A configuration option, a mapping, a path, or a :class:`DatabaseConfig`."""
+
+
+class _Overridable:
+    """What a provider that was overridden does when that ends: close what the other opened.
+
+    A connection of it that is still out refuses further use and is reported.
+    """
+
+    def reset_last_overriding(self) -> None:
+        provider: Any = super()
+        ended = provider.last_overriding
+        provider.reset_last_overriding()
+        _close_overriding(ended)
+
+    def reset_override(self) -> None:
+        provider: Any = super()
+        ended = provider.overridden
+        provider.reset_override()
+        for each in ended:
+            _close_overriding(each)
+
+
+def _close_overriding(ended: Any) -> None:
+    if isinstance(ended, DatabaseProvider | ConnectionProvider) and not list(ended.overrides):
+        database = ended.database if isinstance(ended, ConnectionProvider) else ended
+        if database is not None:
+            database.close(timeout=0)
+
+
+_opening: dict[tuple[int, object], DatabaseProvider] = {}
+"""Which database opens a file at this moment, by its container and each name of the file."""
+
+
+def _names_of(file: Path) -> list[object]:
+    names: list[object] = [os.path.realpath(file)]
+    with suppress(OSError, ValueError):
+        status = file.stat()
+        names.append((status.st_dev, status.st_ino))  # hard links have it in common
+    return names
+
+
+class DatabaseProvider(_Overridable, providers.Resource[Database]):
+    """One :class:`Database`, the same object for ever; open while the resource is initialised."""
+
+    def __init__(self, settings: Settings = None) -> None:
+        from .. import config  # noqa: F401  (now, not in a thread: a fork amid an import is fatal)
+
+        super().__init__(Database, settings)
+        self.disable_async_mode()
+        self.owner: SQLite | None = None
+        self.folders: Folders | None = None
+        self.refusal: str | None = None
+        self._database = Database(open_lazily=self._open)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}.database>"
+
+    __str__ = __repr__
+
+    def __deepcopy__(self, memo: Any = None) -> Any:
+        if (known := memo.get(id(self))) is not None:
+            return known
+        twin = cast(Self, super().__deepcopy__(memo))
+        twin.owner = copied(self.owner, memo)
+        twin.disable_async_mode()
+        return twin
+
+    def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Database:
+        database = self._database
+        if database._pool is None:
+            self._open()
+        return database
+
+    def _open(self) -> None:
+        database = self._database
+        database.name = self.name
+        if self.refusal is not None:
+            raise DatabaseClosed(f"database {self.name!r} is not opened any more: {self.refusal}")
+        self._see_through()
+        config = self.config()
+        folders = self.folders or self._folders_of_overridden() or Folders.current()
+        if config.in_memory:
+            database.open(config, folders)
+            return
+        file = folders.data / config.path
+        with self._alone_on(file):
+            self._refuse_twin(file)
+            database.open(config, folders)
+
+    @contextmanager
+    def _alone_on(self, file: Path) -> Iterator[None]:
+        """Within it, no other database of the container may open the same file."""
+        outermost = id([self.owner, *_above(self.owner)][-1])
+        keys = [(outermost, name) for name in _names_of(file)]
+        try:
+            for key in keys:
+                first = _opening.setdefault(key, self)  # in one step, whatever threads do
+                if first is not self and first.owner is not None:
+                    raise self._is_twin(file, first)
+            yield
+        finally:
+            for key in keys:
+                if _opening.get(key) is self:
+                    _opening.pop(key, None)
+
+    def _see_through(self) -> None:
+        """Let no container that this database stands in leave it open."""
+        overridden = [each.owner for each in self.overrides if isinstance(each, DatabaseProvider)]
+        for owner in (self.owner, *overridden):
+            for each in _above(owner):
+                see_through(each)
+
+    def _refuse_twin(self, file: Path) -> None:
+        """Two databases of one container on the same file are a mistake in the settings."""
+        same = [each for each in list(live) if each.engine is not None and each.engine.is_on(file)]
+        for provider in _all_with(self.owner) if same and self.owner is not None else ():
+            if provider is not self and provider.current in same:
+                raise self._is_twin(file, provider)
+
+    def _is_twin(self, file: Path, other: DatabaseProvider) -> DatabaseOpenError:
+        return DatabaseOpenError(
+            f"database {self.name!r} ({file}): database {other.name!r} of the same container has"
+            f" this file open; look at {self.place}.path"
+        )
+
+    def _folders_of_overridden(self) -> Folders | None:
+        """Where the paths start of the database that this one overrides."""
+        for provider in self.overrides:
+            if isinstance(provider, DatabaseProvider) and provider.folders is not None:
+                return provider.folders
+        return None
+
+    @property
+    def name(self) -> str:
+        """How the container calls the database, such as ``notes`` or ``tenants.acme``."""
+        return "database" if self.owner is None else self.owner.path
+
+    @property
+    def current(self) -> Database:
+        """The database, open or not."""
+        return self._database
+
+    @property
+    def initialized(self) -> bool:
+        """Whether it is open."""
+        return not self._database.closed
+
+    def config(self) -> DatabaseConfig:
+        """The checked settings. Raises :class:`ConfigurationError`; opens nothing."""
+        from ..config import parse
+
+        return parse(value_of(self.args[0], self.place), self.place)
+
+    def readable(self) -> tuple[str | None, str | None]:
+        """The path, and the schema's, each if it can be read, whatever else is wrong."""
+        from ..config import readable
+
+        try:
+            return readable(value_of(self.args[0], self.place), self.place)
+        except ConfigurationError:
+            return None, None
+
+    @property
+    def place(self) -> str:
+        """Where its settings stand in the configuration, such as ``databases.notes``."""
+        return place_of(self.args[0]) or self.name
+
+    def shutdown(self) -> None:
+        """Close it. A failure is logged, so that the container goes on with the next."""
+        with report.logged("database %r could not be closed", self.name):
+            self.close()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close it, like :meth:`Database.close`."""
+        self._database.close(timeout)
+
+
+class ConnectionProvider(_Overridable, providers.Provider[Connection]):
+    """The connection of the current app context to one database, the same for all who ask."""
+
+    def __init__(
+        self, database: DatabaseProvider | None = None, *, read_only: bool = False
+    ) -> None:
+        super().__init__()
+        self.disable_async_mode()
+        self.database = database
+        self.read_only = read_only
+
+    def __repr__(self) -> str:
+        name = "database" if self.database is None else self.database.name
+        return f"<{name}.{'reader' if self.read_only else 'connection'}>"
+
+    __str__ = __repr__
+
+    def __deepcopy__(self, memo: Any = None) -> Any:
+        if (known := memo.get(id(self))) is not None:
+            return known
+        twin = type(self)(read_only=self.read_only)
+        memo[id(self)] = twin
+        twin.database = providers.deepcopy(self.database, memo)
+        self._copy_overridings(twin, memo)
+        return twin
+
+    @property
+    def related(self) -> Iterator[providers.Provider[Any]]:
+        """The database, so that the container finds it wherever a connection is injected."""
+        if self.database is not None:
+            yield self.database
+        yield from super().related
+
+    def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Connection:
+        scope = scopes.find()
+        database = self.database()  # type: ignore[misc]
+        connection = (scope.readers if self.read_only else scope.connections).get(database)
+        if connection is None:
+            connection = scope.lend(database, read_only=self.read_only)
+        return connection
+
+
+class SQLite(providers.Container[Any]):
+    """One SQLite database of a container.
+
+    ``settings`` is a configuration option, a mapping, a path, or a :class:`DatabaseConfig`.
+    """
+
+    database: DatabaseProvider
+    connection: ConnectionProvider
+    reader: ConnectionProvider
+
+    def __init__(self, settings: Settings = None) -> None:
+        if settings is None:  # dependency-injector makes an empty one before it copies
+            super().__init__(None)  # type: ignore[arg-type]
+            return
+        inner = containers.DynamicContainer()
+        inner.database = DatabaseProvider(settings)
+        inner.connection = ConnectionProvider(inner.database)
+        inner.reader = ConnectionProvider(inner.database, read_only=True)
+        super().__init__(None, container=inner)  # type: ignore[arg-type]
+        inner.assign_parent(self)
+        inner.database.owner = self
+        self.disable_async_mode()
+
+    def __getattr__(self, name: str) -> Any:
+        if self.container is None and not name.startswith("__"):
+            raise self._without_settings()
+        return super().__getattr__(name)
+
+    def assign_parent(self, parent: Any) -> None:
+        """Take a place in a container. Raises :class:`ConfigurationError` without settings."""
+        super().assign_parent(parent)
+        if self.container is None:
+            raise self._without_settings()
+        see_through(parent)
+
+    @property
+    def path(self) -> str:
+        """Where it stands in its container: ``notes``, ``core.notes`` or ``tenants.acme``."""
+        return path_of(self)
+
+    def _without_settings(self) -> ConfigurationError:
+        problem = (
+            "SQLite(…) needs settings, and got none; give a configuration option such as"
+            " config.databases.notes, a mapping, or a path"
+        )
+        return ConfigurationError([Mistake(self.path, problem)])
+
+
+def see_through(container: Any) -> None:
+    """Have ``container.shutdown_resources()`` close every database, whatever fails before.
+
+    dependency-injector's own stops at the first resource that fails.
+    """
+    is_instance = isinstance(container, containers.DynamicContainer)
+    if is_instance and "shutdown_resources" not in vars(container):
+        container.shutdown_resources = MethodType(_shutdown_resources, container)
+
+
+def _shutdown_resources(container: Any, resource_type: Any = providers.BaseResource) -> Any:
+    """Shutdown all container resources. Raises what failed first, when all are shut down."""
+    attempt = partial(type(container).shutdown_resources, container, resource_type)
+    # A resource that fails is not initialized any more: the next attempt goes on after it.
+    attempts = [attempt] * len(list(container.traverse(types=[providers.BaseResource])))
+    close = partial(_close_every, container, resource_type)
+    try:
+        result = attempt()
+    except Exception:
+        for each in attempts:
+            with report.logged(_ANOTHER):
+                each()
+                break
+        close()
+        raise
+    return _awaited(result, attempts, close) if isawaitable(result) else result
+
+
+async def _awaited(result: Any, attempts: list[Any], close: Callable[[], None]) -> Any:
+    try:
+        return await result
+    except Exception:
+        for each in attempts:
+            with report.logged(_ANOTHER):
+                await each()
+                break
+        close()
+        raise
+
+
+_ANOTHER = "another resource could not be shut down"
+
+
+def _close_every(container: Any, resource_type: Any) -> None:
+    for provider in container.traverse(types=[DatabaseProvider]):
+        if isinstance(provider, resource_type):
+            provider.shutdown()
+
+
+def reaches_database(provider: providers.Provider[Any]) -> bool:
+    """Whether a database is among what this provider is made of."""
+    return next(provider.traverse(types=[DatabaseProvider]), None) is not None or isinstance(
+        provider, DatabaseProvider
+    )
+
+
+def _all_with(provider: Any) -> Iterator[DatabaseProvider]:
+    """Every database of the container that a provider stands in."""
+    outermost = [provider, *_above(provider)][-1]
+    yield from outermost.traverse(types=[DatabaseProvider])
+
+
+def _above(provider: Any) -> Iterator[Any]:
+    """The containers that a provider stands in, the innermost first."""
+    while (provider := getattr(provider, "parent", None)) is not None:
+        yield provider

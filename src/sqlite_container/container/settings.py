@@ -1,0 +1,90 @@
+"""Where providers and their settings stand: in the container, and in the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast, runtime_checkable
+
+from dependency_injector import errors, providers
+
+from ..errors import ConfigurationError, Mistake
+from ..words import did_you_mean
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """Settings that know where they stand in the configuration."""
+
+    @property
+    def standing(self) -> str:
+        """Such as ``tenants.acme``."""
+        ...
+
+
+def place_of(settings: object) -> str | None:
+    """Where settings stand in the configuration, if that is where they come from."""
+    if isinstance(settings, providers.TypedConfigurationOption):
+        settings = settings.option
+    if isinstance(settings, providers.ConfigurationOption):
+        return str(settings.get_name().partition(".")[2])
+    return settings.standing if isinstance(settings, Placed) else None
+
+
+def value_of(settings: object, place: str) -> object:
+    """The settings themselves. Raises :class:`ConfigurationError` where nothing is set."""
+    if not providers.is_provider(settings):
+        return settings
+    try:
+        value = cast("providers.Provider[Any]", settings)()
+    except errors.Error as error:
+        why = _missing(settings) or f" ({error})"
+        raise ConfigurationError([Mistake(place, f"nothing is set here{why}")]) from error
+    if value is None and (why := _missing(settings)):
+        raise ConfigurationError([Mistake(place, f"nothing is set here{why}")])
+    return cast(object, value)
+
+
+def _missing(settings: object) -> str:
+    """Which part of an option's name the configuration does not have, and what it has."""
+    if isinstance(settings, providers.TypedConfigurationOption):
+        settings = settings.option
+    if not isinstance(settings, providers.ConfigurationOption):
+        return ""
+    try:
+        found: Any = cast(Any, settings)._get_root()()
+    except errors.Error:
+        return ""
+    return _first_missing(str(place_of(settings)).split("."), found)
+
+
+def _first_missing(steps: list[str], found: Any) -> str:
+    for number, step in enumerate(steps):
+        if not isinstance(found, Mapping):
+            return ""
+        if step not in found:
+            if not number and not found:
+                return "; the configuration is empty: load it before it is used"
+            near = did_you_mean(step, [str(each) for each in found])
+            is_last = number == len(steps) - 1
+            return near if is_last else f"; '{'.'.join(steps[: number + 1])}' is missing{near}"
+        found = found[step]
+    return ""
+
+
+def copied(settings: Any, memo: dict[int, Any]) -> Any:
+    """A copy of a provider, made together with those it belongs to; other values as they are."""
+    return providers.deepcopy(settings, memo) if providers.is_provider(settings) else settings
+
+
+def path_of(provider: providers.Container[Any]) -> str:
+    """Where a provider stands in its container: ``notes``, ``core.notes`` or ``tenants.acme``."""
+    parent: Any = provider.parent
+    if parent is None:
+        return "database"
+    try:
+        name = str(parent.resolve_provider_name(provider))
+    except errors.Error:
+        return "database"
+    inside = isinstance(parent, providers.Container)
+    above = parent if inside else getattr(parent, "parent", None)
+    return f"{path_of(above)}.{name}" if above is not None else name

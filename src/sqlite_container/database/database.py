@@ -1,0 +1,345 @@
+"""One database from open to close."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, NoReturn
+from weakref import WeakSet, finalize
+
+from ..connection.borrower import Borrower, Holder
+from ..connection.connection import Connection
+from ..connection.error_translation import cut_short
+from ..engine.engine import Engine, Folders
+from ..errors import DatabaseClosed
+from ..pool.closing import Closing, wait_for
+from ..pool.pool import Pool
+from ..writing.begin import raw
+
+if TYPE_CHECKING:
+    from ..config import DatabaseConfig
+
+live: WeakSet[Database] = WeakSet()
+"""Every database of the process that is open."""
+known: WeakSet[Database] = WeakSet()
+"""Every database of the process, open or not."""
+substitutes: list[Callable[[Database, Engine], Path | None]] = []
+"""For tests: asked one after the other, whenever a database opens, for the file to use."""
+refusals: list[Callable[[Database, Engine], None]] = []
+"""For tests: called whenever a database opens and before each loan, to refuse it by raising."""
+
+
+class Database:
+    """An SQLite database and the connections to it.
+
+    A ``Database`` stays the same object for the life of its provider: who holds it can use it
+    again after the container was shut down and initialised anew. Everything here may be
+    called from any thread.
+    """
+
+    def __init__(
+        self, name: str = "database", open_lazily: Callable[[], object] | None = None
+    ) -> None:
+        self.name = name
+        self._open_lazily = open_lazily
+        self._shut = False
+        self._held_for_fork = False
+        self._lock = threading.Lock()  # guards opening and closing, and with them the next three
+        self._pool: Pool | None = None
+        self._aside: list[Pool] = []  # what tests have put something else in the place of
+        self._config: DatabaseConfig | None = None
+        self._folders: Folders | None = None
+        self._finalizer: finalize[[Pool], Database] | None = None
+        known.add(self)  # last: a fork in another thread may use it from now on
+
+    def __repr__(self) -> str:
+        pool = self._pool
+        if pool is None:
+            return f"<Database {self.name!r}, closed>"
+        figures = pool.stats()
+        out = figures["pool_size"] - figures["pool_available"]
+        return f"<Database {self.name!r}, {out} of {figures['pool_max']} connections out>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is not open: closed, or not opened yet."""
+        return self._pool is None
+
+    def open(self, settings: object, folders: Folders | None = None) -> None:
+        """Open it, if it is not open already.
+
+        ``settings`` is a path, a mapping or a :class:`DatabaseConfig`; relative paths start in
+        ``folders``, or in the current folder. Raises :class:`ConfigurationError` and
+        :class:`DatabaseOpenError`; then nothing is left open.
+        """
+        with self._lock:
+            if self._pool is not None:
+                return
+            from ..config import parse
+
+            config = parse(settings, self.name)
+            folders = folders or Folders.current()
+            engine = Engine(self.name, config, folders)
+            for substitute in substitutes:
+                engine.file = substitute(self, engine)
+            for refuse in refusals:
+                refuse(self, engine)
+            pool = Pool(engine)
+            pool.open()
+            self._config, self._folders, self._pool = config, folders, pool
+            self._finalizer = finalize(self, _abandon, pool)
+            self._finalizer.atexit = False
+            self._shut = False
+            live.add(self)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close every connection; wait for those in use, then interrupt what they run.
+
+        Blocks for at most about ``timeout`` seconds (``shutdown_timeout`` of the settings if
+        None). What has not come back by then is reported, and closed when it does. Safe to
+        call twice; does nothing if it is not open.
+        """
+        closing = self.start_closing(timeout)
+        if closing is not None:
+            wait_for([closing])
+            self.finish_closing(closing)
+
+    def start_closing(self, timeout: float | None) -> Closing | None:
+        """The first step of :meth:`close`; None if it is not open."""
+        pool, config = self._pool, self._config
+        if pool is None or config is None:
+            return None
+        if timeout is None:
+            timeout = config.shutdown_timeout
+        return Closing(pool, shutdown_timeout() if timeout is None else timeout)
+
+    def finish_closing(self, closing: Closing) -> None:
+        """The last step of :meth:`close`. Another thread may have closed it, and opened it anew."""
+        with self._lock:
+            if self._pool is not closing.pool:
+                return
+            self._pool = None
+            self._shut = True
+            live.discard(self)
+            if self._finalizer is not None:
+                self._finalizer.detach()
+
+    def connection(self) -> Loan:
+        """``with database.connection() as db:`` lends a connection for a block.
+
+        Blocks for at most ``pool.timeout`` seconds. Raises :class:`PoolTimeout`,
+        :class:`TooManyRequests` and :class:`DatabaseClosed`.
+        """
+        return Loan(self)
+
+    def reader(self) -> Loan:
+        """Like :meth:`connection`, for a connection that only reads."""
+        return Loan(self, read_only=True)
+
+    def transaction(self) -> Loan:
+        """Like :meth:`connection`, in a transaction: BEGIN IMMEDIATE, then COMMIT or ROLLBACK.
+
+        Waits for its turn to write as well; raises :class:`DatabaseBusy`.
+        """
+        return Loan(self, transaction=True)
+
+    def lend(self, borrower: Borrower, *, read_only: bool) -> Connection:
+        """A connection for ``borrower``, to be given back by :meth:`give_back`."""
+        pool = self._pool
+        if pool is None:
+            pool = self._opened()
+        for refuse in refusals:
+            refuse(self, pool.engine)
+        return pool.lend(borrower, read_only=read_only)
+
+    def give_back(self, connection: Connection, borrower: Borrower) -> None:
+        """End a loan. Safe to call twice, and after the database was closed."""
+        connection.home.give_back(connection, borrower)
+
+    def stats(self) -> dict[str, int | float]:
+        """The pool's figures, in the terms of psycopg_pool; times are milliseconds."""
+        return self._opened().stats()
+
+    def holders(self) -> list[Holder]:
+        """Who holds a connection now, the longest first."""
+        return self._opened().holders()
+
+    def check(self) -> None:
+        """Read from the database; raise what is wrong with it."""
+        with self.reader() as db:
+            raw(db, "SELECT count(*) FROM sqlite_schema").fetchone()
+
+    @property
+    def engine(self) -> Engine | None:
+        """How it is open now; None if it is closed."""
+        return None if self._pool is None else self._pool.engine
+
+    def set_aside(self) -> Callable[[], None]:
+        """Close it for everybody, but keep what is open; call the result to be as before.
+
+        Raises :class:`RuntimeError` where a connection is out, and would stay so.
+        """
+        with self._lock:
+            kept = self._pool, self._config, self._folders, self._finalizer, self._shut
+            lazily = self._open_lazily
+            pool = self._pool
+            if pool is not None and (holders := pool.holders()):
+                out = "; ".join(map(str, holders))
+                raise RuntimeError(f"database {self.name!r} has connections that are out: {out}")
+            self._reopen_when_used()
+            live.discard(self)
+            aside = [] if pool is None else [pool]
+            self._aside += aside
+
+        def put_back() -> None:
+            self.close(0)
+            with self._lock:
+                self._pool, self._config, self._folders, self._finalizer, self._shut = kept
+                self._open_lazily = lazily
+                for pool in aside:
+                    self._aside.remove(pool)
+                    live.add(self)
+
+        return put_back
+
+    def reopen_when_used(self) -> None:
+        """After it was closed, be as one that was not opened yet."""
+        with self._lock:
+            if self._pool is None:
+                self._reopen_when_used()
+
+    def hold(self, timeout: float) -> None:
+        """Before a fork: wait until nobody opens or closes it, and let nobody begin to."""
+        self._held_for_fork = self._lock.acquire(timeout=max(0.0, timeout))
+
+    def park(self) -> bool:
+        """Before a fork: close what can be closed. Tell whether there is nothing to wait for."""
+        parked = [pool.park() for pool in self._pools()]  # every one of them, so a list
+        return all(parked)
+
+    def runs_elsewhere(self) -> bool:
+        """Whether another thread is in the middle of a statement."""
+        out = self._pool.out() if self._pool is not None else []
+        me = threading.get_ident()
+        return any(connection.running and connection.thread != me for connection, _ in out)
+
+    def fork_is_over(self) -> None:
+        """After a fork, in the parent."""
+        if self._held_for_fork:
+            self._held_for_fork = False
+            self._lock.release()
+        for pool in self._pools():
+            pool.fork_is_over()
+
+    def forget(self) -> None:
+        """After a fork, in the child: open anew when it is used next."""
+        self._lock, self._held_for_fork = threading.Lock(), False
+        for pool in self._aside:
+            pool.fork_is_over()  # nothing of it is open, so it can be used here
+        if self._pool is not None and self._config is not None:
+            self._pool.forget()
+            self._reopen_when_used()
+            live.discard(self)
+            if self._finalizer is not None:
+                self._finalizer.detach()
+
+    def _pools(self) -> list[Pool]:
+        return self._aside if self._pool is None else [*self._aside, self._pool]
+
+    def _reopen_when_used(self) -> None:
+        if self._open_lazily is None and self._config is not None:
+            self._open_lazily = partial(self.open, self._config, self._folders)
+        self._pool, self._shut = None, False
+
+    def _opened(self) -> Pool:
+        if self._pool is None and self._open_lazily is not None and not self._shut:
+            self._open_lazily()
+        pool = self._pool
+        if pool is None:
+            before = "closed" if self._config else "not open yet"
+            raise DatabaseClosed(f"database {self.name!r} is {before}")
+        return pool
+
+
+def shutdown_timeout() -> float:
+    """Seconds that closing may take where ``shutdown_timeout`` is not set."""
+    return 1.0 if os.environ.get("WERKZEUG_RUN_MAIN") == "true" else 5.0
+
+
+def close_together(databases: Iterable[Database], timeout: float | None = None) -> None:
+    """Close several databases at the same time: it takes as long as the slowest of them.
+
+    Raises an :class:`ExceptionGroup` of what failed, when the others are closed.
+    """
+    closings: dict[Database, Closing] = {}
+    failures: list[Exception] = []
+    for database in databases:
+        try:
+            closing = database.start_closing(timeout)
+        except Exception as error:
+            failures.append(error)
+        else:
+            if closing is not None:
+                closings[database] = closing
+    wait_for(closings.values())
+    for database, closing in closings.items():
+        database.finish_closing(closing)
+    if failures:
+        raise ExceptionGroup("databases that could not be closed", failures)
+
+
+def _abandon(pool: Pool) -> None:
+    """Close the pool of a database that nobody refers to any more: nothing of it is out."""
+    pool.refuse_new_loans()
+
+
+class Loan:
+    """A connection for the length of a ``with`` block; each block has its own."""
+
+    __slots__ = ("__weakref__", "_database", "_lent", "_read_only", "_transaction")
+
+    def __init__(
+        self, database: Database, *, read_only: bool = False, transaction: bool = False
+    ) -> None:
+        self._database = database
+        self._read_only = read_only
+        self._transaction = transaction
+        self._lent: list[tuple[Connection, Borrower]] = []
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"this lends a connection for a block: write 'with database.connection() as db:', and"
+            f" use db.{name} in it"
+        )
+
+    def __enter__(self) -> Connection:
+        borrower = Borrower(self._database, self)
+        connection = self._database.lend(borrower, read_only=self._read_only)
+        try:
+            if self._transaction:
+                connection.__enter__()
+            self._lent.append((connection, borrower))
+        except BaseException:
+            self._database.give_back(connection, borrower)
+            raise
+        return connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        connection, borrower = self._lent.pop()
+        try:
+            if self._transaction:
+                connection.__exit__(kind, error, trace)
+            if (interrupted := cut_short(error, [connection])) is not None:
+                raise interrupted from error
+        finally:
+            self._database.give_back(connection, borrower)
+        return False

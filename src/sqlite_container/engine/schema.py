@@ -1,0 +1,126 @@
+"""Applying a schema file to an empty database: all of it, by one process, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..connection.connection import Connection
+from ..errors import ConfigurationError, Mistake, SchemaError
+from ..sqlite.file_state import state_of
+from ..sqlite.statements import first_word, split
+from ..writing.begin import raw
+from . import configure
+
+if TYPE_CHECKING:
+    from ..config import DatabaseConfig
+
+
+class Schema(NamedTuple):
+    """The text of a schema file, read once."""
+
+    file: Path
+    script: str
+
+
+def find(place: str, path: str | None, folders: Sequence[Path]) -> Schema | None:
+    """Read the schema file, looked for in ``folders`` in turn.
+
+    Raises :class:`ConfigurationError` if there is none, or if it is no text.
+    """
+    if path is None:
+        return None
+    candidates = list(dict.fromkeys(folder / path for folder in folders))
+    for file in candidates:
+        if file.is_file():
+            return Schema(file, _read(place, file))
+    looked = " or ".join(repr(str(file)) for file in candidates)
+    raise ConfigurationError([Mistake(f"{place}.schema", f"there is no file {looked}")])
+
+
+def _read(place: str, file: Path) -> str:
+    try:
+        return _text(file, state_of(file))
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"{str(file)!r} cannot be read: {error}"
+        raise ConfigurationError([Mistake(f"{place}.schema", problem)]) from error
+
+
+@lru_cache(64)
+def _text(file: Path, state: object) -> str:  # noqa: ARG001
+    """Read it, or have it from the last time if the state of the file is the same: for tests."""
+    return file.read_text("utf-8-sig")
+
+
+def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
+    """Try the settings and the schema on a private database, before an empty file is changed.
+
+    So a mistake in them never touches the disk. SQLite deletes the private database itself.
+    """
+    with contextlib.closing(sqlite3.connect("", isolation_level=None)) as stage:
+        configure.extend(stage, config)
+        if schema is not None:
+            stage.execute("BEGIN")
+            _run(stage, schema)
+            _commit(stage, schema)
+
+
+def apply(connection: Connection, schema: Schema) -> None:
+    """Apply it if the database is empty, in one transaction; another process may be faster."""
+    if raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        return  # without waiting for those who write
+    raw(connection, "BEGIN IMMEDIATE")
+    try:
+        if not raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            connection.start_watching()
+            _run(connection, schema)
+        _commit(connection, schema)
+    finally:
+        connection.stop_watching()
+        if connection.in_transaction:
+            raw(connection, "ROLLBACK")
+
+
+def _run(connection: sqlite3.Connection, schema: Schema) -> None:
+    for line, statement in split(schema.script):
+        word = first_word(statement)[0]
+        if word in ("BEGIN", "COMMIT", "END"):
+            continue  # a dump has them; the whole file is one transaction in any case
+        if word == "ATTACH":
+            raise _error(schema, line, "ATTACH: a schema is for one database; leave it out")
+        try:
+            raw(connection, statement)
+        except sqlite3.Error as error:
+            raise _error(schema, line, f"{error}{_CURES.get(word, '')}") from error
+        if not connection.in_transaction:
+            problem = "this statement ended the transaction that the whole schema is applied in"
+            raise _error(schema, line, problem)
+
+
+_CURES = {"PRAGMA": "; set it in the settings of the database instead"}
+
+
+def _error(schema: Schema, line: int, problem: str) -> SchemaError:
+    return SchemaError(f"schema {str(schema.file)!r}, line {line}: {problem}")
+
+
+def _commit(connection: sqlite3.Connection, schema: Schema) -> None:
+    """Commit; only then does SQLite look at foreign keys that are deferred."""
+    try:
+        raw(connection, "COMMIT")
+    except sqlite3.IntegrityError as error:
+        problem = f"{error} at the end of it{_dangling(connection)}"
+        raise SchemaError(f"schema {str(schema.file)!r}: {problem}") from error
+
+
+def _dangling(connection: sqlite3.Connection) -> str:
+    """Which reference leads nowhere, if SQLite can tell."""
+    with contextlib.suppress(sqlite3.Error):
+        for table, row, parent, _ in raw(connection, "PRAGMA foreign_key_check"):
+            which = "a row" if row is None else f"row {row}"
+            return f": {which} of {table!r} refers to a row that {parent!r} does not have; add it"
+    return ""

@@ -1,0 +1,252 @@
+"""Wiring mistakes in an app's views, found before they reach a user.
+
+dependency-injector passes over each of them in silence: the view receives the marker itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from itertools import chain
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+import click
+from dependency_injector import containers, providers
+from dependency_injector.wiring import PatchedCallable
+from flask import Flask
+from flask.views import http_method_funcs
+
+from ..container.providers import SQLite, reaches_database
+from ..container.sqlite_dict import SQLiteDict
+from ..errors import WiringError
+from . import injection as wiring
+from . import parameters
+from .parameters import is_marker
+
+_CURE = "put '@inject' directly above 'def', below the route"
+
+
+def check(app: Flask, container: containers.DynamicContainer, *, finally_: bool) -> None:
+    """Raise :class:`WiringError` with every mistake in what ``app`` calls.
+
+    Until ``finally_``, a module that is not wired may still become so.
+    """
+    wiring.bind(container)
+    known = _Known(container, finally_=finally_)
+    _raise([*_mistakes_in(_called_by(app), known), *_class_attributes(app, known)])
+
+
+def check_command(name: str, command: click.Command, container: Any) -> None:
+    """Raise :class:`WiringError` with every mistake in a command, or a group of them."""
+    wiring.bind(container)
+    _raise(_mistakes_in(_command(name, command), _Known(container, finally_=True)))
+
+
+def _raise(found: Iterable[str]) -> None:
+    if lines := list(dict.fromkeys(found)):
+        raise WiringError("\n".join(lines))
+
+
+class _Known(NamedTuple):
+    container: containers.DynamicContainer
+    finally_: bool
+
+
+def _called_by(app: Flask) -> Iterator[tuple[str, Any]]:
+    for endpoint, function in app.view_functions.items():
+        yield from _view(endpoint, function)
+    for function in _hooks(app):
+        yield f"function {getattr(function, '__name__', function)!r}", function
+    yield from _in_templates(app)
+    for name, command in app.cli.commands.items():
+        yield from _command(name, command)
+
+
+def _view(endpoint: str, function: Any) -> Iterator[tuple[str, Any]]:
+    yield f"view {endpoint!r}", function
+    view_class = getattr(function, "view_class", None)
+    for name in ("__init__", "dispatch_request", *map(str.lower, http_method_funcs)):
+        method = getattr(view_class, name, None)
+        if inspect.isfunction(method):
+            yield f"view {endpoint!r}, method {name!r}", method
+    for decorator in getattr(view_class, "decorators", ()):
+        yield f"view {endpoint!r}, decorator {getattr(decorator, '__name__', '')!r}", decorator
+
+
+def _hooks(app: Flask) -> Iterator[Any]:
+    scoped: tuple[Mapping[Any, list[Any]], ...] = (
+        app.before_request_funcs,
+        app.after_request_funcs,
+        app.teardown_request_funcs,
+        app.url_value_preprocessors,
+        app.url_default_functions,
+        app.template_context_processors,
+    )
+    yield from chain.from_iterable(chain.from_iterable(each.values() for each in scoped))
+    yield from app.teardown_appcontext_funcs
+    for by_code in app.error_handler_spec.values():
+        yield from chain.from_iterable(handlers.values() for handlers in by_code.values())
+
+
+def _in_templates(app: Flask) -> Iterator[tuple[str, Any]]:
+    environment = vars(app).get("jinja_env")  # asking the app for it would make it too early
+    for kind in ("filters", "globals", "tests") if environment is not None else ():
+        for name, function in getattr(environment, kind).items():
+            module = getattr(function, "__module__", None) or ""
+            if type(function) in _FUNCTIONS and not module.startswith("jinja2."):
+                yield f"template {kind[:-1]} {name!r}", function
+
+
+_FUNCTIONS = (FunctionType, MethodType, partial)
+
+
+def _command(name: str, command: click.Command) -> Iterator[tuple[str, Any]]:
+    yield f"command {name!r}", command.callback
+    if isinstance(command, click.Group):
+        for inner, each in command.commands.items():
+            yield from _command(inner, each)
+
+
+def _mistakes_in(called: Iterable[tuple[str, Any]], known: _Known) -> Iterator[str]:
+    for what, outer in called:
+        for function in _below(outer, set()):
+            for mistake in _mistakes(function, known):
+                yield f"{what} ({_where(function)}): {mistake}"
+
+
+def _below(function: Any, seen: set[int]) -> Iterator[Any]:
+    """A function, and those that its decorators keep without telling (``functools.wraps``)."""
+    yield function
+    for each in wiring.layers(function):
+        if id(each) in seen or wiring.patched_of(each) is not None:
+            return
+        seen.add(id(each))
+        for cell in getattr(each, "__closure__", None) or ():
+            with suppress(ValueError):  # not filled yet
+                if isinstance(cell.cell_contents, FunctionType):
+                    yield from _below(cell.cell_contents, seen)
+
+
+def _mistakes(function: Any, known: _Known) -> Iterator[str]:
+    patched = wiring.injected(function)
+    if patched is None:
+        for each in wiring.layers(function):
+            yield from _not_injected(each, known)
+        return
+    for name, marker in patched.reference_injections.items():
+        if not providers.is_provider(patched.injections.get(name)):
+            yield from _unresolved(name, marker, patched, known)
+        else:
+            yield from _wrong_kind(name, marker, patched)
+    for each in parameters.of(patched.original):
+        if each.name not in patched.reference_injections:
+            yield from _passed_over(each, known)
+
+
+def _not_injected(function: Any, known: _Known) -> Iterator[str]:
+    for each in parameters.of(function):
+        for marker in each.markers:
+            yield (
+                f"parameter {each.name!r} would receive {marker!r} itself, because the function"
+                f" was registered without '@inject': it is missing, or stands above the route;"
+                f" {_CURE}"
+            )
+        yield from _passed_over(each, known)
+
+
+def _passed_over(parameter: parameters.Parameter, known: _Known) -> Iterator[str]:
+    """What ``@inject`` does not see."""
+    name = parameter.name
+    if parameter.provider is not None:
+        declared = known.container.declarative_parent
+        path = f"{getattr(declared, '__name__', 'Container')}.{parameter.provider}"
+        yield f"parameter {name!r} would receive a provider itself; write Provide[{path}]"
+    elif parameter.is_text and not parameter.markers:
+        yield (
+            f"parameter {name!r} would receive nothing: 'from __future__ import annotations' makes"
+            f" a text of {parameter.annotation!r}, which dependency-injector does not read; leave"
+            f" that import out of the module, or write '{name}: Connection = Provide[…]', and"
+            f" {_CURE}"
+        )
+
+
+def _class_attributes(app: Flask, known: _Known) -> Iterator[str]:
+    """Markers in the body of a view class, where nothing puts a connection in their place."""
+    wired = wiring.wired_to(known.container)
+    for endpoint, function in app.view_functions.items():
+        for each in getattr(getattr(function, "view_class", None), "__mro__", ()):
+            if known.finally_ or wired(each):
+                for name, value in vars(each).items():
+                    if is_marker(value):
+                        yield (
+                            f"view {endpoint!r} ({each.__module__}.{each.__qualname__}): attribute"
+                            f" {name!r} is {value!r} itself; make it a parameter of the method,"
+                            " with '@inject' directly above 'def'"
+                        )
+
+
+def _unresolved(name: str, marker: Any, patched: Any, known: _Known) -> Iterator[str]:
+    function = patched.patched
+    what = f"parameter {name!r} would receive the marker itself, because"
+    if not wiring.wired_to(known.container)(function):
+        if known.finally_:
+            yield (
+                f"{what} no container is wired to module {function.__module__!r}; name it in the"
+                " container's wiring_config, or call container.wire(modules=[…])"
+            )
+    elif isinstance(marker.provider, str):
+        near = _nearest(marker.provider, known.container)
+        yield f"{what} the container has no {marker.provider!r}{near}"
+    else:
+        yield f"{what} its provider belongs to another container class than this app's"
+
+
+def _wrong_kind(name: str, marker: Any, patched: PatchedCallable) -> Iterator[str]:
+    provider: Any = patched.injections[name]
+    target = provider.target() if isinstance(provider, wiring.AppProvider) else provider
+    if isinstance(target, SQLite | SQLiteDict) and isinstance(marker, wiring.PROVIDE):
+        yield (
+            f"parameter {name!r} would receive the whole container of {target.path!r}; add"
+            f" {_member_of(target)}"
+        )
+    if name in patched.reference_closing and reaches_database(target):
+        yield (
+            f"parameter {name!r}: Closing[…] would close the database for every other request"
+            " after this one; use Provide[…], the connection goes back by itself"
+        )
+    for each in parameters.of(patched.original):
+        if each.name == name:
+            yield from parameters.other_class(each, target)
+
+
+def _member_of(target: SQLite | SQLiteDict) -> str:
+    if isinstance(target, SQLite):
+        return "'.connection', '.reader' or '.database'"
+    first = next(iter(target.names() if target.configured else ()), "acme")
+    return f"'.provider' to receive all of them, or a database's name as in '.{first}.connection'"
+
+
+def _nearest(identifier: str, container: containers.DynamicContainer) -> str:
+    known = [each for each in _paths(container.providers) if each != identifier]
+    near = difflib.get_close_matches(identifier, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _paths(members: Mapping[str, Any]) -> Iterator[str]:
+    for name, provider in members.items():
+        yield name
+        if isinstance(provider, SQLiteDict):
+            inner: Any = {each: provider[each] for each in provider.names()}
+        else:
+            inner = provider.providers if isinstance(provider, providers.Container) else {}
+        yield from (f"{name}.{path}" for path in _paths(inner))
+
+
+def _where(function: Any) -> str:
+    innermost = list(wiring.layers(function))[-1]
+    code = getattr(innermost, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)

@@ -1,0 +1,98 @@
+"""What a temporary database begins with: the schema of the real one, or a copy of it.
+
+It is made once; then it is only written.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from ..engine.engine import Engine, Folders
+from ..engine.schema import apply
+from ..sqlite.file_state import state_of
+from ..writing.begin import raw
+
+_contents: dict[tuple[Path | None, object], tuple[object, bytes]] = {}
+"""What was made: from which file, with which settings; in which state that was, and the bytes."""
+_SMALL = 8 * 2**20
+"""Bytes that may be kept to be written again."""
+_MARKS = ("user_version", "application_id")
+"""By which a program knows whose schema it is, and which."""
+
+
+def write(draft: str, engine: Engine, *, keep_data: bool) -> None:
+    """Write the schema of the engine's database to a new file, or with ``keep_data`` all of it."""
+    source = engine.file if keep_data or engine.schema is None else None
+    key = source, "data" if keep_data else _settings(engine)
+    state = source and _state(source)
+    known = _contents.get(key)
+    if known is not None and known[0] == state:
+        with open(draft, "xb") as file:
+            file.write(known[1])
+        return
+    if keep_data:
+        engine.copy_to(draft)
+    else:
+        _make(draft, engine)
+    if os.path.getsize(draft) <= _SMALL:
+        _contents[key] = state, Path(draft).read_bytes()
+
+
+def forget(is_gone: Callable[[Path | None], bool]) -> None:
+    """Nobody will ask for copies of these files any more."""
+    for key in [key for key in _contents if is_gone(key[0])]:
+        del _contents[key]
+
+
+def _settings(engine: Engine) -> object:
+    """What is kept in the file, or decides what the schema means."""
+    config, schema = engine.config, engine.schema
+    functions = {name: (each.call, each.narg) for name, each in config.functions.items()}
+    return (
+        config.journal_mode,
+        repr(config.pragmas),
+        repr(functions),
+        config.extensions,
+        schema and schema.script,
+    )
+
+
+def _state(file: Path) -> object:
+    """That of the whole database. When root opens a -wal, SQLite sets its owner anew."""
+    return state_of(file), state_of(f"{file}-wal", metadata=False)
+
+
+def _make(draft: str, engine: Engine) -> None:
+    config = replace(engine.config, path=draft, mode="rwc", schema=None)
+    template = Engine(engine.name, config, Folders.current())
+    connection = template.prepare()
+    try:
+        if engine.schema is not None:
+            apply(connection, engine.schema)
+        elif engine.file is not None and os.path.exists(engine.file):
+            _copy_schema(engine, connection)
+    finally:
+        template.close(connection)
+
+
+def _copy_schema(engine: Engine, target: sqlite3.Connection) -> None:
+    with engine.reading() as source:
+        statements = raw(
+            source,
+            "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"
+            " AND substr(name, 1, 7) <> 'sqlite_'"
+            " AND name NOT IN (SELECT name FROM pragma_table_list WHERE type = 'shadow')"
+            " ORDER BY type <> 'table', rowid",
+        ).fetchall()
+        marks = [f"PRAGMA {name} = {_value(source, name)}" for name in _MARKS]
+    raw(target, "BEGIN")
+    for sql in [*(row[0] for row in statements), *marks, "COMMIT"]:
+        raw(target, sql)
+
+
+def _value(source: sqlite3.Connection, pragma: str) -> int:
+    return int(raw(source, f"PRAGMA {pragma}").fetchone()[0])
