@@ -312,7 +312,7 @@ def test_nothing_of_a_block_is_left_in_the_process(shop: Any) -> None:
     ):
         pytest.fail("it began")
     assert {each.name: each for each in live} == open_before | {"words": shop.words.database()}
-    assert [*rooms.substitutes, *rooms.refusals, *replacing._current] == []
+    assert [*database_module.substitutes, *database_module.refusals, *replacing._current] == []
     assert [each._aside for each in live] == [[]] * len(live)
     assert count(shop.notes.database()) == 1
 
