@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .connection.borrower import Holder
 from .connection.connection import Connection
 from .connection.cursor import Cursor
 from .container.providers import SQLite
+from .container.shutdown import shutdown
 from .container.sqlite_dict import SQLiteDict
 from .database.database import Database
 from .errors import (
@@ -13,6 +13,7 @@ from .errors import (
     DatabaseBusy,
     DatabaseClosed,
     DatabaseOpenError,
+    DatabaseReplaced,
     LeakWarning,
     Mistake,
     NotYourConnection,
@@ -24,12 +25,15 @@ from .errors import (
     StatementInterrupted,
     StatementTimeout,
     TooManyRequests,
+    TransactionError,
     TransactionLost,
     UncommittedWarning,
     UnknownDatabase,
     WiringError,
+    WriteDeadlock,
 )
-from .process.exit import shutdown, shutdown_at_exit
+from .pool.holders import Holder
+from .process.exit import shutdown_at_exit
 
 if TYPE_CHECKING:
     from .config import DatabaseConfig, FunctionConfig, PoolConfig
@@ -43,6 +47,7 @@ __all__ = [
     "DatabaseClosed",
     "DatabaseConfig",
     "DatabaseOpenError",
+    "DatabaseReplaced",
     "FunctionConfig",
     "Holder",
     "LeakWarning",
@@ -59,10 +64,12 @@ __all__ = [
     "StatementInterrupted",
     "StatementTimeout",
     "TooManyRequests",
+    "TransactionError",
     "TransactionLost",
     "UncommittedWarning",
     "UnknownDatabase",
     "WiringError",
+    "WriteDeadlock",
     "shutdown",
     "shutdown_at_exit",
 ]

@@ -6,6 +6,7 @@ error that code written for the standard library already catches.
 
 from __future__ import annotations
 
+import difflib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,11 +74,23 @@ class TooManyRequests(SQLiteContainerError, sqlite3.OperationalError):
 
 
 class DatabaseBusy(SQLiteContainerError, sqlite3.OperationalError):
-    """Somebody else was writing for longer than ``busy_timeout``, or for ever."""
+    """Somebody else was writing for longer than ``busy_timeout``."""
+
+
+class WriteDeadlock(DatabaseBusy):
+    """Waiting for the write lock would never end: a mistake in the program, never a busy moment."""
+
+
+class DatabaseReplaced(SQLiteContainerError, sqlite3.OperationalError):
+    """The file was deleted, moved or replaced while its database was open; nothing is written."""
+
+
+class TransactionError(SQLiteContainerError, sqlite3.ProgrammingError):
+    """A transaction is to begin or to end where that would break a ``with db:`` block."""
 
 
 class TransactionLost(SQLiteContainerError, sqlite3.OperationalError):
-    """A block ends, but SQLite has rolled its transaction back before."""
+    """SQLite has rolled back the transaction of a ``with db:`` block; nothing of it is stored."""
 
 
 class ReadOnlyConnection(SQLiteContainerError, sqlite3.OperationalError):
@@ -108,7 +121,9 @@ UNAVAILABLE = (PoolTimeout, TooManyRequests, DatabaseBusy, DatabaseClosed, State
 """Errors that pass by themselves: a web application answers them with 503 and ``Retry-After``."""
 
 
-def primary_code(error: object) -> int:
-    """SQLite's primary result code, such as ``SQLITE_BUSY``; 0 if the error is not SQLite's."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest known word, or a list of them all."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known are: {', '.join(sorted(known))}" if known else ""

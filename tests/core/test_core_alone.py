@@ -15,7 +15,7 @@ import pytest
 from core.helpers import PATIENCE, add, files, in_thread
 from sqlite_container import SQLite
 from sqlite_container.database.database import Database
-from sqlite_container.sqlite import close_lock as alone
+from sqlite_container.sqlite import closing as alone
 
 ROUNDS = 300
 
@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_locked(
 
 def test_a_child_does_not_hold_the_lock_of_its_parent(path: Path) -> None:
     """A process forked in the middle of closing lets go of the folder at once."""
-    with alone.alone(path):
+    with alone.one_at_a_time(path):
         (read, write), (ready, go) = os.pipe(), os.pipe()
         child = os.fork()
         if not child:

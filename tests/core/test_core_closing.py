@@ -430,7 +430,7 @@ def test_a_close_that_ends_late_leaves_what_was_opened_anew(
     database = open_database()
     with held_by_a_thread(database) as done:
         late = in_thread(lambda: database.close(PATIENCE))
-        wait_until(lambda: database._pool is not None and database._pool._closing)
+        wait_until(lambda: database._pool is not None and database._pool.closing)
         with pytest.warns(LeakWarning):
             database.close(0)
         database.open({"path": str(path)})

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -22,6 +23,7 @@ from sqlite_container import (
     ReadOnlyConnection,
     SQLiteContainerError,
     StatementTimeout,
+    TransactionError,
     TransactionLost,
     UncommittedWarning,
 )
@@ -80,25 +82,53 @@ def test_an_outer_block_that_raises_undoes_the_inner_ones(database: Database) ->
     assert count(database) == 0
 
 
-def test_a_commit_inside_a_block_is_a_commit(database: Database) -> None:
-    """What was committed inside a block stays; what came after goes if the block raises."""
+ENDS: list[Callable[[Connection], object]] = [
+    lambda db: db.commit(),
+    lambda db: db.rollback(),
+    lambda db: db.execute("COMMIT"),
+    lambda db: db.execute("-- now\nEND TRANSACTION"),
+    lambda db: db.execute("rollback"),
+    lambda db: db.execute("BEGIN"),
+    lambda db: db.execute("BEGIN IMMEDIATE"),
+    lambda db: db.executescript("DELETE FROM note; COMMIT; SELECT 1"),
+    lambda db: assign(db, "isolation_level", None),
+]
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_block_is_atomic(
+    database: Database, end: Callable[[Connection], object], depth: int
+) -> None:
+    """What would end its transaction inside it is refused, and changes nothing."""
     with database.connection() as db:
-        with pytest.raises(KeyError), db:
-            run_and_fail(db, INSERT, "COMMIT", INSERT)
-        with db:
+        with ExitStack() as blocks:
+            for _ in range(depth):
+                blocks.enter_context(db)
             db.execute(INSERT)
-            db.commit()
-        assert not db.in_transaction
+            with pytest.raises(TransactionError, match="inside a 'with db:' block"):
+                end(db)
+            assert pending(db)
+            db.execute(INSERT)
+        assert count(database) == 2
+        with pytest.raises(KeyError), db:
+            db.execute(INSERT)
+            with suppress(TransactionError):
+                end(db)
+            raise KeyError
     assert count(database) == 2
 
 
-def test_a_commit_inside_an_inner_block_does_not_hide_the_error(database: Database) -> None:
-    """The exception that leaves the blocks is the one that was raised in them."""
+def test_a_script_runs_inside_a_block(database: Database) -> None:
+    """executescript() is part of the block: what was before it, and what comes after."""
     with database.connection() as db:
-        with pytest.raises(KeyError), db, db:
-            run_and_fail(db, "COMMIT", INSERT)
-        assert not db.in_transaction
-    assert count(database) == 0
+        with pytest.raises(KeyError), db:
+            db.execute(INSERT)
+            db.executescript(f"{INSERT}; {INSERT};")
+            raise KeyError
+        with db:
+            db.executescript(f"{INSERT}; {INSERT};")
+    assert count(database) == 2
 
 
 def test_a_pending_transaction_ends_with_the_block(database: Database) -> None:
@@ -311,7 +341,6 @@ USES: list[Callable[[Connection], object]] = [
     lambda db: setattr(db, "isolation_level", None),
     lambda db: setattr(db, "row_factory", dict),
     lambda db: setattr(db, "text_factory", bytes),
-    lambda db: db.close(),
 ]
 
 
@@ -466,16 +495,24 @@ def test_a_reader_can_be_a_block(database: Database) -> None:
         assert db.execute("SELECT count(*) FROM note").fetchone() == before
 
 
-def test_a_connection_that_its_borrower_closed_is_replaced(open_database: Open) -> None:
-    """close() ends this connection; the next borrower gets another one."""
+def test_close_gives_a_connection_back(open_database: Open) -> None:
+    """close() ends the loan; the next borrower gets the connection, and nobody is disturbed."""
     database = open_database(pool={"max_size": 1})
     with database.connection() as db:
         db.close()
-        with pytest.raises(sqlite3.ProgrammingError):
+        assert database.stats()["pool_available"] == 1
+        with pytest.raises(NotYourConnection):
             db.execute("SELECT 1")
+        db.close()
     assert count(database) == 0
-    assert database.stats()["pool_size"] == 1
-    assert database.stats()["connections_num"] == 2
+    assert database.stats()["connections_num"] == 1
+
+
+def test_close_in_another_thread_does_nothing(database: Database) -> None:
+    """Only who has a connection gives it back."""
+    with database.connection() as db:
+        elsewhere(db.close)
+        assert db.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_statement_that_runs_too_long_is_ended(open_database: Open) -> None:
@@ -628,17 +665,17 @@ def test_an_error_does_not_keep_its_cursor(database: Database, sql: str, name: s
         gc.enable()
 
 
-def test_closing_a_connection_closes_the_file(database: Database, path: Path) -> None:
+def test_closing_a_database_closes_the_file(database: Database, path: Path) -> None:
     """Also while somebody keeps a cursor that was not read to its end."""
     add(database)
     add(database)
     with database.connection() as db:
         kept = db.execute("SELECT * FROM note")
         kept.fetchone()
-        db.close()
-        assert not is_open(path)
-        with pytest.raises(sqlite3.ProgrammingError):
-            kept.fetchone()
+    database.close()
+    assert not is_open(path)
+    with pytest.raises(sqlite3.ProgrammingError):
+        kept.fetchone()
 
 
 def is_open(path: Path) -> bool:

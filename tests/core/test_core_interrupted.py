@@ -43,7 +43,7 @@ class Tripwire:
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
         file = frame.f_code.co_filename
-        if not file.startswith(PACKAGE) or file.endswith("close_lock.py"):
+        if not file.startswith(PACKAGE) or file.endswith("closing.py"):
             return None  # that lock is waited for a second at most, and then done without
         if event == "line" and not self.tripped and not is_with(frame):
             self.left -= 1
@@ -82,7 +82,7 @@ def test_an_exception_anywhere_leaves_the_pool_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Wherever it comes, the next borrower has a connection, and closing leaves no file."""
-    monkeypatch.setattr("sqlite_container.pool.keeper.LOOK", 0.01)
+    monkeypatch.setattr("sqlite_container.pool.housekeeper.LOOK", 0.01)
     for number in range(1, MOST):
         database = open_database(pool={"max_size": 1, "timeout": 3}, shutdown_timeout=2)
         wire = Tripwire(number)

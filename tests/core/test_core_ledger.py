@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from sqlite_container import Connection, Database, PoolTimeout, TooManyRequests
-from sqlite_container.connection.borrower import Borrower
+from sqlite_container.connection.borrower import ThreadBorrower as Borrower
 from sqlite_container.pool.ledger import Ledger
 
 
@@ -41,16 +41,20 @@ class LedgerMachine(RuleBasedStateMachine):
         self.queue: deque[int] = deque()
         self.next_waiter = 0
 
-    def hand(self, waiter: int | None, connection: Fake | None) -> None:
-        """What was granted goes to who has waited longest."""
+    def grant_room(self) -> None:
+        """The right to open a connection goes to who has waited longest."""
+        if self.ledger.has_room and (waiter := self.next()) is not None:
+            self.ledger.opening.add(waiter)
+
+    def next(self) -> int | None:
+        """Take who has waited longest out of the queue."""
+        waiter = self.ledger.next_waiter()
         if waiter is None:
             assert not self.queue
-            return
+            return None
+        self.ledger.leave_queue(waiter)
         assert waiter == self.queue.popleft()
-        if connection is None:
-            self.ledger.opening.add(waiter)
-        else:
-            self.ledger.out[connection] = waiter
+        return waiter
 
     @rule(read_only=st.booleans())
     def ask(self, read_only: bool) -> None:
@@ -72,7 +76,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def opening_failed(self) -> None:
         self.ledger.opening.remove(min(self.ledger.opening))
-        self.hand(self.ledger.vacate(), None)
+        self.grant_room()
 
     @precondition(lambda self: self.ledger.out)
     @rule(data=st.data())
@@ -80,27 +84,31 @@ class LedgerMachine(RuleBasedStateMachine):
         connection = data.draw(st.sampled_from(list(self.ledger.out)))
         del self.ledger.out[connection]
         self.now += 1
-        self.hand(self.ledger.free(connection, self.now), connection)
+        waiter = self.next()
+        if waiter is None:
+            self.ledger.keep(connection, self.now)
+        else:
+            self.ledger.out[connection] = waiter
 
     @precondition(lambda self: self.ledger.out)
     @rule(data=st.data())
     def discard(self, data: st.DataObject) -> None:
         connection = data.draw(st.sampled_from(list(self.ledger.out)))
         del self.ledger.out[connection]
-        assert self.ledger.strays() == [connection]
+        assert self.ledger.strays() == {connection}
         self.retire([connection])
 
     def retire(self, connections: list[Fake]) -> None:
         """They are closed now."""
         for connection in connections:
             self.ledger.known.remove(connection)
-            self.hand(self.ledger.vacate(), None)
+            self.grant_room()
 
     @precondition(lambda self: self.queue)
     @rule(data=st.data())
     def time_out(self, data: st.DataObject) -> None:
         waiter = data.draw(st.sampled_from(list(self.queue)))
-        self.ledger.waiters.remove(waiter)
+        self.ledger.leave_queue(waiter)
         self.queue.remove(waiter)
 
     @rule(age=st.floats(0, 5))
@@ -117,7 +125,7 @@ class LedgerMachine(RuleBasedStateMachine):
         idle = [each for each, _ in self.ledger.idle]
         drained = self.ledger.drain()
         assert drained == idle
-        assert set(self.ledger.strays()) == set(idle)
+        assert self.ledger.strays() == set(idle)
         self.retire(drained)
         assert not self.ledger.idle
 
@@ -168,7 +176,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(target=loans, read_only=st.booleans())
     def borrow(self, read_only: bool) -> Connection | None:
         self.requests += 1
-        borrower = Borrower(self.database)
+        borrower = Borrower(self.database, self)
         try:
             connection = self.database.lend(borrower, read_only=read_only)
         except (PoolTimeout, TooManyRequests):
@@ -187,8 +195,8 @@ class PoolMachine(RuleBasedStateMachine):
     def give_back(self, connection: Connection | None) -> None:
         if connection is not None and connection in self.out:
             borrower = self.out.pop(connection)
-            self.database.give_back(connection, borrower)
-            self.database.give_back(connection, borrower)
+            connection.lender.give_back(connection, borrower)
+            connection.lender.give_back(connection, borrower)
 
     @rule(connection=loans)
     def alter(self, connection: Connection | None) -> None:
@@ -200,9 +208,8 @@ class PoolMachine(RuleBasedStateMachine):
     def close_it(self, connection: Connection | None) -> None:
         if connection in self.out:
             assert connection is not None
-            with ExitStack() as ignore:
-                ignore.push(lambda kind, *_: kind is sqlite3.ProgrammingError)
-                connection.close()
+            connection.close()
+            del self.out[connection]
 
     @rule(connection=loans)
     def write(self, connection: Connection | None) -> None:
@@ -214,8 +221,6 @@ class PoolMachine(RuleBasedStateMachine):
                 self.rows += 1
             except sqlite3.OperationalError:
                 assert connection.read_only
-            except sqlite3.ProgrammingError:
-                assert connection.closed
 
     @invariant()
     def the_figures_are_right(self) -> None:
@@ -233,7 +238,7 @@ class PoolMachine(RuleBasedStateMachine):
             return
         with self.stack:
             for connection, borrower in self.out.items():
-                self.database.give_back(connection, borrower)
+                connection.lender.give_back(connection, borrower)
             self.out.clear()
             with self.database.reader() as db:
                 assert db.execute("SELECT count(*) FROM note").fetchone() == (self.rows,)

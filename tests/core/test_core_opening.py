@@ -26,7 +26,7 @@ from sqlite_container import (
     SchemaError,
 )
 from sqlite_container.engine.engine import Folders
-from sqlite_container.sqlite import close_lock as alone
+from sqlite_container.sqlite import closing as alone
 
 
 def refused(settings: dict[str, object], error: type[Exception] = DatabaseOpenError) -> str:
@@ -589,8 +589,8 @@ def test_a_folder_that_can_be_locked_again_is_waited_for_again(
     monkeypatch.setattr(alone, "PATIENCE", 0.5)
     close_beside_a_process_that_hangs(path, 1)
     assert close_beside_a_process_that_hangs(path, 1) < 0.4
-    with alone.alone(path):
+    with alone.one_at_a_time(path):
         pass
     assert close_beside_a_process_that_hangs(path, 1) > 0.4
-    alone.forget()  # as a child does
+    alone.forget_locks()  # as a child does
     assert close_beside_a_process_that_hangs(path, 1) > 0.4

@@ -27,6 +27,8 @@ from sqlite_container import (
     TooManyRequests,
     UncommittedWarning,
 )
+from sqlite_container.connection.lender import Lender
+from sqlite_container.threads.bell import Bell
 
 STATISTICS = {
     "pool_min", "pool_max", "pool_size", "pool_available", "requests_waiting", "usage_ms",
@@ -167,14 +169,13 @@ def test_a_waiter_keeps_what_it_is_given_while_it_times_out(open_database: Open)
         waiter = pool._ledger.waiters[0]
         ring = waiter.bell
         # A bell that nobody hears: the wait ends by its time alone, after the connection came.
-        waiter.bell = threading.Lock()
-        waiter.bell.acquire()
+        waiter.bell = Bell()
         borrower = db.borrower
         assert borrower is not None
         pool.give_back(db, borrower)
         assert waiter.granted
         assert future.result(PATIENCE) == 0
-        assert ring.locked()
+        assert not ring.wait(0)
     assert database.stats()["pool_available"] == 1
 
 
@@ -318,10 +319,10 @@ def test_a_connection_that_cannot_be_opened_leaves_its_place(open_database: Open
     assert pool is not None
     connect, fail = pool.engine.connect, [True]
 
-    def failing(*, read_only: bool) -> Connection:
+    def failing(lender: Lender, *, read_only: bool) -> Connection:
         if fail:
             raise sqlite3.OperationalError("no more descriptors")
-        return connect(read_only=read_only)
+        return connect(lender, read_only=read_only)
 
     pool.engine.connect = failing  # type: ignore[method-assign]
     with database.connection():
@@ -389,7 +390,7 @@ def test_two_threads_do_not_take_back_one_connection(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While one takes back what a dead thread has left, others that pass by leave it alone."""
-    take_back = Connection.take_back
+    reset = Connection.reset
     kept = []
 
     def leave() -> None:
@@ -399,12 +400,12 @@ def test_two_threads_do_not_take_back_one_connection(
     def slowly(connection: Connection) -> bool:
         elsewhere(database.stats)
         assert not connection.closed
-        return take_back(connection)
+        return reset(connection)
 
     thread = threading.Thread(target=leave)
     thread.start()
     thread.join()
-    monkeypatch.setattr(Connection, "take_back", slowly)
+    monkeypatch.setattr(Connection, "reset", slowly)
     with pytest.warns(LeakWarning) as told:
         assert database.stats()["connections_lost"] == 1
     assert len(told) == 1

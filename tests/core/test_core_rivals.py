@@ -10,17 +10,17 @@ import pytest
 from core.helpers import PATIENCE, Open, add, count, plain
 from sqlite_container import DatabaseBusy
 from sqlite_container.writing import begin
-from sqlite_container.writing.contention import Rivals
+from sqlite_container.writing.contention import Contention
 
 
-def probes(rivals: Rivals, now: float) -> int:
+def probes(rivals: Contention, now: float) -> int:
     """How many of the next hundred BEGINs expect another process."""
-    return sum(rivals.expected(now) for _ in range(100))
+    return sum(rivals.is_expected(now) for _ in range(100))
 
 
 def test_a_suspicion_is_looked_into_and_forgotten() -> None:
     """A few tries show whether anybody is there."""
-    rivals = Rivals()
+    rivals = Contention()
     assert probes(rivals, 0) == 0
     rivals.suspect(1)
     assert 0 < probes(rivals, 1) < 50
@@ -29,7 +29,7 @@ def test_a_suspicion_is_looked_into_and_forgotten() -> None:
 
 def test_suspicions_that_prove_wrong_become_rare() -> None:
     """A BEGIN that waits for the interpreter's lock costs less and less."""
-    rivals, looked = Rivals(), 0
+    rivals, looked = Contention(), 0
     for millisecond in range(10_000):
         rivals.suspect(millisecond / 1000)
         looked += probes(rivals, millisecond / 1000)
@@ -38,7 +38,7 @@ def test_suspicions_that_prove_wrong_become_rare() -> None:
 
 def test_who_was_met_is_expected_for_a_while() -> None:
     """And is suspected again at once after that."""
-    rivals = Rivals()
+    rivals = Contention()
     for second in range(20):
         rivals.suspect(second)
         probes(rivals, second)
@@ -53,7 +53,7 @@ def test_another_process_that_writes_is_met(open_database: Open, path: Path) -> 
     """A try that finds the file locked is the proof; SQLite's waiting is as configured again."""
     database = open_database(busy_timeout=0.05, pool={"max_size": 1})
     with database.connection() as db:
-        rivals = db.home.turn.rivals
+        rivals = db.lender.write_lock.contention
     with plain(path) as other:
         other.execute("BEGIN IMMEDIATE")
         rivals.suspect(monotonic())
@@ -72,7 +72,7 @@ def test_an_exception_amid_the_tries_costs_the_connection(
     """Whoever comes next does not find SQLite's waiting switched off."""
     database = open_database(busy_timeout=PATIENCE, pool={"max_size": 1})
     with database.connection() as db:
-        db.home.turn.rivals.suspect(monotonic())
+        db.lender.write_lock.contention.suspect(monotonic())
     monkeypatch.setattr(begin, "sleep", interrupt)
     with plain(path) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -9,7 +9,7 @@ import pytest
 
 from core.helpers import count, files, plain
 from sqlite_container import Database, SchemaError
-from sqlite_container.engine.engine import Engine
+from sqlite_container.engine.drafts import Draft
 from sqlite_container.sqlite.statements import split
 
 DANGLING = (
@@ -146,15 +146,15 @@ def test_a_file_that_another_process_makes_meanwhile_is_used(
     path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever gives the file its name first has made it; nothing of it is lost."""
-    write = Engine._write
+    publish = Draft.publish
 
-    def slowly(engine: Engine, draft: Path) -> None:
-        write(engine, draft)
+    def slowly(draft: Draft) -> None:
         with plain(path) as other:
             other.execute("CREATE TABLE note (title)")
             other.execute("INSERT INTO note VALUES ('theirs')")
+        publish(draft)
 
-    monkeypatch.setattr(Engine, "_write", slowly)
+    monkeypatch.setattr(Draft, "publish", slowly)
     assert opened(path, schema) == 1
     assert files(path.parent) == {"notes.db", "schemas"}
 
@@ -164,11 +164,11 @@ def test_a_file_that_another_process_makes_meanwhile_outlives_a_failure(
 ) -> None:
     """Where the schema fails here, the file that somebody else has made is not deleted."""
 
-    def fail(_: Engine, __: Path) -> None:
+    def fail(*_: object) -> None:
         path.touch()
         raise SchemaError(f"schema {str(schema)!r}: no")
 
-    monkeypatch.setattr(Engine, "_write", fail)
+    monkeypatch.setattr("sqlite_container.engine.schema.apply", fail)
     refused(path, schema)
     assert files(path.parent) == {"notes.db", "schemas"}
 

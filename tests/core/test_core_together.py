@@ -32,8 +32,7 @@ from sqlite_container import (
     StatementInterrupted,
     TransactionLost,
 )
-from sqlite_container.connection.home import Home
-from sqlite_container.database.database import Loan
+from sqlite_container.database.loan import Loan
 from sqlite_container.pool.pool import Pool
 from sqlite_container.writing import write_lock as turn
 
@@ -221,10 +220,10 @@ def is_patient(pool: Pool | None) -> bool:
     return pool is not None and pool.engine.config.busy_timeout == PATIENT
 
 
-def home_of(writer: turn.Writer) -> Home:
-    """The database that a connection belongs to."""
+def pool_of(writer: turn.Writer) -> object:
+    """The pool that a connection belongs to."""
     assert isinstance(writer, Connection)
-    return writer.home
+    return writer.lender
 
 
 def borrower_of(writer: turn.Writer) -> threading.Thread:
@@ -281,7 +280,7 @@ class TogetherMachine(RuleBasedStateMachine):
     @initialize(patient=st.sampled_from([1, 1, 2, 3]), impatient=st.integers(1, 2))
     def start(self, patient: int, impatient: int) -> None:
         self.stack = ExitStack()
-        self.stack.enter_context(patch("sqlite_container.pool.keeper.LOOK", 0.02))
+        self.stack.enter_context(patch("sqlite_container.pool.housekeeper.LOOK", 0.02))
         folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.folder = Path(self.stack.enter_context(folder))
         with plain(self.folder / "notes.db") as connection:
@@ -300,7 +299,7 @@ class TogetherMachine(RuleBasedStateMachine):
         self.actors = [Actor(self.owners) for _ in range(4)]
         self.open(0)
         self.open(1)
-        self.turn = self.pools[0].engine.home.turn
+        self.turn = self.pools[0].write_lock
 
     def settings_for(self, max_size: int, patience: float) -> dict[str, object]:
         return {
@@ -559,7 +558,7 @@ class TogetherMachine(RuleBasedStateMachine):
         with ExitStack() as locks:
             for each in self.pools:
                 locks.enter_context(each._lock)
-            locks.enter_context(turn._mutex)
+            locks.enter_context(turn._mutex.lock)
             queue = {borrower_of(each.writer): each.writer for each in self.turn._queue}
             busy = [actor for actor in self.actors if actor.job is not None]
             asking = Counter(
@@ -640,11 +639,11 @@ class TogetherMachine(RuleBasedStateMachine):
         known = {held.db for held in self.living} | {each.writer for each in self.turn._queue}
         dead = {held.db for held in self.dead}
         for each in self.pools:
-            ledger, home = each._ledger, each.engine.home
+            ledger = each._ledger
             assert ledger.size == len(ledger.idle) + len(ledger.out) <= ledger.max_size
-            assert home.turn is self.turn
-            assert set(ledger.out) - dead == {db for db in known if home_of(db) is home}
-            assert not (home.closing and ledger.idle)
+            assert each.write_lock is self.turn
+            assert set(ledger.out) - dead == {db for db in known if pool_of(db) is each}
+            assert not (each.closing and ledger.idle)
             assert not (ledger.idle and ledger.waiters)
 
     # -- the end --------------------------------------------------------------------------

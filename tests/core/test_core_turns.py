@@ -35,7 +35,7 @@ COMMENTED = "  -- a comment\n /* and one */ REPLACE INTO note VALUES (1, 'x', ''
 def waiting(database: Database) -> int:
     """How many writers wait for the turn of a database."""
     with database.reader() as db:
-        return db.home.turn.waiting
+        return db.lender.write_lock.waiting
 
 
 def test_writers_are_served_in_the_order_of_their_arrival(database: Database) -> None:
@@ -169,7 +169,7 @@ def test_reads_never_wait(database: Database) -> None:
             db.execute("EXPLAIN QUERY PLAN SELECT * FROM note").fetchall()
             db.execute("PRAGMA table_info(note)").fetchall()
             db.execute("ATTACH ':memory:' AS other")
-            assert db.home.turn.holder is not db
+            assert db.lender.write_lock.holder is not db
         with database.reader() as db, db:
             assert db.execute("SELECT count(*) FROM note").fetchone() == (1,)
 
@@ -182,7 +182,6 @@ def test_reads_never_wait(database: Database) -> None:
         lambda db: db.execute("COMMIT"),
         lambda db: db.execute("ROLLBACK"),
         lambda db: db.executescript("SELECT 1"),
-        lambda db: db.close(),
         lambda db: setattr(db, "isolation_level", None),
     ],
 )
@@ -273,7 +272,7 @@ def test_the_turn_is_kept_where_a_commit_fails(open_database: Open, autocommit: 
         db.execute("INSERT INTO child VALUES (7)")
         with pytest.raises(sqlite3.IntegrityError):
             db.commit()
-        assert db.home.turn.holder is db
+        assert db.lender.write_lock.holder is db
         db.rollback()
         elsewhere(lambda: add(database))
         if autocommit != "legacy":
@@ -394,11 +393,12 @@ HANDED_OVER = """
             with two.transaction():
                 pass
 
-    with two.transaction() as db:
+    with two.connection() as db:
+        db.execute("BEGIN IMMEDIATE")
         thread = threading.Thread(target=both, daemon=True)
         thread.start()
         started.wait()
-        while not db.home.turn.waiting:
+        while not db.lender.write_lock.waiting:
             pass
         sys.setswitchinterval(1000)  # the thread gets its turn, and does not run yet
         db.commit()
@@ -433,7 +433,7 @@ def test_spellings_of_one_file_share_one_queue(
     for spelling in [tmp_path / "link.db", tmp_path / "folder" / ".." / "notes.db"]:
         other = open_database(name="other", path=str(spelling), busy_timeout=0.02)
         with first.connection() as one, other.connection() as two:
-            assert one.home.turn is two.home.turn
+            assert one.lender.write_lock is two.lender.write_lock
         with (
             held_by_a_thread(first, "BEGIN IMMEDIATE", "in-first"),
             pytest.raises(DatabaseBusy, match=r"'other'.*'in-first'"),
@@ -536,7 +536,7 @@ def test_turns_are_never_lost_where_waits_end_as_they_come(open_database: Open) 
     add(database)
     with database.connection() as db:
         assert isinstance(db, Connection)
-        assert db.home.turn.holder is None
+        assert db.lender.write_lock.holder is None
 
 
 def in_thread_number(number: int, call: Callable[[], object]) -> bool:
@@ -590,7 +590,7 @@ def test_a_stale_snapshot_is_not_waited_for(open_database: Open, path: Path) -> 
     add(database)
     add(database)
     with plain(path) as other, database.connection() as db:
-        db.home.turn.rivals.met(float("inf"))
+        db.lender.write_lock.contention.met(float("inf"))
         cursor = db.execute("SELECT * FROM note")
         cursor.fetchone()
         other.execute(INSERT)

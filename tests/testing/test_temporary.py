@@ -21,6 +21,7 @@ from sqlite_container import (
     UnknownDatabase,
     shutdown,
 )
+from sqlite_container.database import database as database_module
 from sqlite_container.database.database import live
 from sqlite_container.engine import schema
 from sqlite_container.flask import init_app

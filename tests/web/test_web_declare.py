@@ -212,14 +212,14 @@ def test_first_use_from_many_threads_opens_once(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thirty-two threads that use a database first, at once, share one opening."""
-    prepare, prepared = Engine.prepare, []
+    prepare, prepared = Engine.create, []
 
-    def slowly(self: Engine) -> Connection:
+    def slowly(self: Engine) -> None:
         prepared.append(self.name)
         time.sleep(0.05)  # long enough for the others to come
-        return prepare(self)
+        prepare(self)
 
-    monkeypatch.setattr(Engine, "prepare", slowly)
+    monkeypatch.setattr(Engine, "create", slowly)
 
     class One(containers.DeclarativeContainer):
         notes = SQLite(tmp_path / "notes.db")

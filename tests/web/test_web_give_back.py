@@ -363,10 +363,16 @@ def test_the_next_borrower_finds_a_connection_as_configured(make_app: MakeApp) -
     assert client.get("/").text == client.get("/").text == "None str IMMEDIATE"
 
 
-def test_a_closed_connection_is_replaced(make_app: MakeApp) -> None:
-    """A view that closes its connection harms nobody: the next one gets another."""
+def test_a_view_may_close_its_connection(make_app: MakeApp) -> None:
+    """That gives it back: nobody waits for it any more, and another injection gets one again."""
 
     def do(db: Connection) -> str:
+        db.close()
+        assert container_of(app).notes.database().stats()["pool_available"] == 1
+        with pytest.raises(NotYourConnection):
+            db.execute("SELECT 1")
+        again: Connection = container_of(app).notes.connection()
+        again.execute("SELECT 1")
         db.close()
         return "closed"
 
@@ -374,7 +380,7 @@ def test_a_closed_connection_is_replaced(make_app: MakeApp) -> None:
     for _ in range(3):
         assert app.test_client().get("/").text == "closed"
     assert out(app) == 0
-    assert container_of(app).notes.database().stats()["pool_size"] == 0
+    assert container_of(app).notes.database().stats()["pool_size"] == 1
 
 
 def test_a_preserved_context_can_use_the_database_again(make_app: MakeApp) -> None:

@@ -168,7 +168,7 @@ def test_many_apps_leave_nothing_behind(tmp_path: Path, by_hand: bool) -> None:
 
     use(count)
     gc.collect()
-    registered, callbacks = len(lifecycle._containers), atexit._ncallbacks()
+    registered, callbacks = len(lifecycle._exit.containers), atexit._ncallbacks()
     open_before = descriptors()
     made = []
     for number in range(count):
@@ -179,7 +179,7 @@ def test_many_apps_leave_nothing_behind(tmp_path: Path, by_hand: bool) -> None:
     alive = [sum(each() is not None for each in kind) for kind in zip(*made, strict=True)]
     assert all(number <= 1 for number in alive), alive  # the last may still be wired
     assert descriptors() <= open_before + 3
-    assert len(lifecycle._containers) <= registered + 1
+    assert len(lifecycle._exit.containers) <= registered + 1
     assert atexit._ncallbacks() <= callbacks
     assert len(list(tmp_path.glob("*-wal"))) <= 1
     cast(Any, Shop()).wire(modules=[web_views])
@@ -190,13 +190,13 @@ def test_many_apps_leave_nothing_behind(tmp_path: Path, by_hand: bool) -> None:
 def test_shutdown_at_exit_twice_is_once(tmp_path: Path) -> None:
     """A container is registered once, however often it is asked for."""
     container: Any = Shop()
-    before = len(lifecycle._containers)
+    before = len(lifecycle._exit.containers)
     for _ in range(3):
         shutdown_at_exit(container)
-    assert len(lifecycle._containers) == before + 1
+    assert len(lifecycle._exit.containers) == before + 1
     del container
     gc.collect()
-    assert len(lifecycle._containers) == before
+    assert len(lifecycle._exit.containers) == before
 
 
 def test_registered_containers_come_and_go_without_callbacks() -> None:

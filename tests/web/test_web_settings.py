@@ -309,7 +309,7 @@ def test_a_view_in_a_process_without_init_app_is_told_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no app has a container, the error names `init_app`, and what works without an app."""
-    monkeypatch.setattr(scope, "find", scope._no_scope)
+    monkeypatch.setattr(scope.scopes, "find", scope.no_scope)
     container: Any = containers.DynamicContainer()
     container.notes = SQLite(tmp_path / "notes.db")
     with new_app(tmp_path, "one").app_context(), pytest.raises(OutsideAppContext) as caught:

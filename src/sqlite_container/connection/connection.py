@@ -1,44 +1,140 @@
-"""A ``sqlite3.Connection`` for one borrower at a time: its statements and its transactions."""
+"""A ``sqlite3.Connection`` for one borrower at a time."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from math import inf
+from operator import lt
+from threading import current_thread, get_ident
 from time import monotonic
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
-from ..errors import DatabaseClosed
-from ..sqlite.statements import Kind, kind_of
-from ..writing import write_lock as turn
-from ..writing.begin import begin, raw
+from ..errors import DatabaseClosed, NotYourConnection, SQLiteContainerError, TransactionLost
+from ..sqlite import raw, statements
+from ..sqlite.inherited import keep_for_ever
+from ..sqlite.statements import Kind
+from ..writing import write_lock
+from ..writing.begin import begin_immediate
+from . import error_translation
+from .blob import Blob
+from .blocks import Block, Blocks
+from .borrower import Borrower
 from .cursor import Cursor, owned
-from .error_translation import busy, deadlock, explain, lost
-from .guards import guard
-from .owner import Owned
+from .inside import Mark, entrances, is_stale
+from .lender import Lender
+from .open_cursors import OpenCursors
+
+ROW_FACTORY: Any = sqlite3.Connection.row_factory
+TEXT_FACTORY: Any = sqlite3.Connection.text_factory
+ISOLATION_LEVEL: Any = sqlite3.Connection.isolation_level
+AUTOCOMMIT: Any = getattr(sqlite3.Connection, "autocommit", None)  # since Python 3.12
+_DAMAGED = (
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CANTOPEN,
+)
+"""Errors after which a connection that writes is not lent again."""
 
 
-class Connection(Owned):
+class _ExitOfBlock:
+    """``__exit__`` of a connection: looked up once for each ``with`` statement, when it begins.
+
+    What it gives only the interpreter holds, until the statement is left in whichever way. So a
+    block can be known to be over although its end was never run: a signal handler may raise at
+    the very beginning of ``__exit__``.
+    """
+
+    def __get__(self, connection: Connection | None, _: object = None) -> Callable[..., Any]:
+        if connection is None:
+            return Connection.end_innermost_block
+        block = Block()
+        end = partial(connection.end_block, block)
+        block.belongs_to(end)
+        connection._next_block = block
+        return end
+
+
+class Connection(sqlite3.Connection):
     """A ``sqlite3.Connection`` that belongs to one borrower at a time.
 
     It differs from its base class in this: a transaction that writes begins IMMEDIATE and
     waits in the fair queue of its file; ``with connection:`` begins the transaction that it
-    ends, and nested it is a savepoint; and whoever does not hold the connection, or no longer,
-    gets :class:`NotYourConnection`.
+    ends, and nested it is a savepoint; ``close()`` gives it back; and whoever does not hold the
+    connection, or no longer, gets :class:`NotYourConnection`.
     """
 
-    __slots__ = ()
+    # With slots, because attributes of a subclass of sqlite3's are slow without (24 ns, not 5),
+    # and flat: each statement needs several of those that say who may use it.
+    __slots__ = (
+        "__weakref__",
+        "_autocommit",  # of Python 3.12; None is the one mode before that
+        "_current",
+        "_deadline",  # the moment that the progress handler compares with
+        "_expected",
+        "_next_block",
+        "_outside",  # when the last statement began outside of a transaction
+        "altered",  # what the borrower has changed that cannot be set back; None if nothing
+        "blocks",
+        "born",
+        "borrower",
+        "closed",
+        "cursors",
+        "foreign",  # whether it was inherited from the process that forked this one
+        "left_behind",  # whether the loan is over, and who is inside has to end it
+        "lender",
+        "parked",  # the handle was closed for a fork; the next use opens another one
+        "read_only",
+        "reported",  # whether it was reported that it is out for long
+        "revoked",  # why it refuses every use, if it does
+        "running",  # who is inside SQLite; see ``enter()``
+        "since",  # when it was lent
+        "thread",  # the one that may use it without further questions
+        "timed",
+        "touched",  # an attribute of sqlite3's may be another than configured
+    )
 
-    # -- cursors and blobs --------------------------------------------------------------
+    def __init__(self, lender: Lender, **arguments: Any) -> None:
+        self.lender = lender
+        self.cursors = OpenCursors()
+        self.blocks = Blocks()
+        self.born = monotonic()
+        self.borrower: Borrower | None = None
+        self.since = 0.0
+        self.thread = 0
+        self.running: Mark | None = None
+        self.altered: str | None = None
+        self.revoked = ""
+        self.reported = self.read_only = self.closed = self.parked = self.foreign = False
+        self.left_behind = False
+        self.touched = True
+        self.timed = lender.statement_timeout is not None
+        self._deadline = [inf]
+        self._autocommit: bool | None = None
+        self._outside = 0.0
+        self._next_block: Block | None = None
+        self._current: Callable[[None], object] = lambda _: None
+        self._expected: Callable[[], object] = lambda: None
+        super().__init__(**arguments)
 
-    def use_cursor(self, cursor_class: type[Cursor]) -> None:
-        """The class of the cursors to come."""
-        self._cursor_class = cursor_class
+    def __repr__(self) -> str:
+        kind = "reader" if self.read_only else "connection"
+        state = (
+            "closed" if self.closed else f"held by {self.borrower and self.borrower.thread.name}"
+        )
+        return f"<{kind} of database {self.lender.name!r}, {state}>"
+
+    # -- cursors, statements, blobs -----------------------------------------------------
 
     def cursor(self, factory: Any = None) -> Any:  # of the factory's class, if one is given
-        self._check()
-        base = self._cursor_class
-        return self._new_cursor(base if factory is None else owned(factory, base))
+        self.check()
+        return self._new_cursor(Cursor if factory is None else owned(factory, Cursor))
 
     def _new_cursor(self, factory: Any) -> Any:
         try:
@@ -46,154 +142,701 @@ class Connection(Owned):
         except sqlite3.ProgrammingError:
             if not self.parked:
                 raise
-            self._check()
-            self.home.reopen(self)
+            self.check()
+            self.lender.reopen(self)
             cursor = super().cursor(factory)
         if isinstance(cursor, Cursor):
-            cursor.began = None
-        self.children.add(cursor)
+            cursor.prepare()
+        else:
+            self.cursors.add(cursor)
         return cursor
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        cursor: Cursor = self._new_cursor(self._cursor_class)
+        cursor: Cursor = self._new_cursor(Cursor)
         return cursor.execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
-        cursor: Cursor = self._new_cursor(self._cursor_class)
+        cursor: Cursor = self._new_cursor(Cursor)
         return cursor.executemany(sql, parameters)
 
     def executescript(self, script: str, /) -> sqlite3.Cursor:
-        cursor: Cursor = self._new_cursor(self._cursor_class)
+        cursor: Cursor = self._new_cursor(Cursor)
         return cursor.executescript(script)
 
-    def blobopen(
+    def blobopen(  # type: ignore[override]
         self, table: str, column: str, row: int, /, *, readonly: bool = False, name: str = "main"
-    ) -> sqlite3.Blob:
-        sql = f"blobopen {name}.{table}.{column}"
-        self._enter(sql)
-        try:
+    ) -> Blob:
+        def open_it() -> Blob:
             if not readonly:
-                self._take_turn(sql)
-            blob = super().blobopen(table, column, row, readonly=readonly, name=name)
-            self.children.add_blob(blob)
+                self._take_write_lock(what)
+            handle = open_handle(table, column, row, readonly=readonly, name=name)
+            blob = Blob(self, handle, writes=not readonly)
+            self.cursors.add_blob(blob)
             return blob
-        except sqlite3.Error as error:
-            self._fail(error, sql)
-            raise
-        finally:
-            self._after()
 
-    # -- statements ---------------------------------------------------------------------
+        open_handle, what = super().blobopen, f"blobopen {name}.{table}.{column}"
+        return self._run(what, open_it)
 
-    def _before(self, sql: str) -> None:
-        """What comes before a statement: the owner, the turn, an implicit transaction."""
-        kind = kind_of(sql)  # first: it refuses what cannot be a statement
-        self._enter(sql)
-        if kind is not Kind.READ:
-            self._prepare(kind, sql)
+    # -- transactions -------------------------------------------------------------------
 
-    def _before_script(self, script: str) -> None:
-        self._enter(script)
-        self._prepare(Kind.SCHEMA, script)
+    def transaction(self, *, read_only: bool = False) -> _Transaction:
+        """Begin a transaction in a ``with`` block, and commit at its end.
 
-    def _after(self) -> None:
-        """What comes after it: the turn is given up unless a transaction is open."""
-        if self.home.turn.holder is self and not self._writes():
-            self.home.turn.release(self)
-        if self._watched:
-            self.stop_watching()
-        self.running, self._began_at, self._in_block = None, None, False
+        The same as ``with db:``; with ``read_only`` it reads from one snapshot of the database,
+        and waits for nobody.
+        """
+        return _Transaction(self, read_only=read_only)
 
-    def _prepare(self, kind: Kind, sql: str) -> None:
+    def __enter__(self) -> Self:
+        block, self._next_block = self._next_block, None
+        self.begin_block(Block() if block is None or block.is_over else block)
+        return self
+
+    if TYPE_CHECKING:
+
+        def __exit__(
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            trace: TracebackType | None,
+        ) -> Literal[False]: ...
+    else:
+        __exit__ = _ExitOfBlock()
+
+    def begin_block(self, block: Block, *, read_only: bool = False) -> None:
+        """Begin a transaction, or a savepoint inside a block that has begun one."""
+        read_only = read_only or self.read_only
+        what = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+        self._run(what, partial(self.blocks.begin, self, block, read_only=read_only))
+
+    def end_block(
+        self,
+        block: Block,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        """Commit, or roll back if the block raised; an inner block ends its savepoint only."""
+        failed = kind is not None
+        if failed and (self.foreign or self._is_cleaned_up()):
+            return False
+        what = "ROLLBACK" if failed else "COMMIT"
+        self._run(what, partial(self.blocks.end, self, block, failed=failed))
+        return False
+
+    def end_innermost_block(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        """End the innermost block, for an ``ExitStack``, which does not say which one it means."""
+        return self.end_block(Block(), kind, error, trace)
+
+    def commit(self) -> None:
+        self._refuse_in_block("commit()")
+        self._run("COMMIT", super().commit)
+        self._next_transaction_only_reads()
+
+    def rollback(self) -> None:
+        if self._is_cleaned_up():
+            return
+        self._refuse_in_block("rollback()")
+        self._run("ROLLBACK", super().rollback)
+        self._next_transaction_only_reads()
+
+    def begin_transaction(self, *, read_only: bool) -> None:
+        """Begin a transaction, for a block that is inside already."""
+        if read_only:
+            raw.execute(self, "BEGIN")
+            return
+        self._take_write_lock("BEGIN IMMEDIATE")
+        self._begin_immediate()
+
+    def commit_now(self) -> None:
+        """Commit, for a block that is inside already."""
+        if self._autocommit and self.in_transaction:
+            raw.execute(self, "COMMIT")
+        else:
+            super().commit()
+        self._next_transaction_only_reads()
+
+    def roll_back_now(self) -> None:
+        """Roll back, for a block that is inside already."""
+        if self._autocommit and self.in_transaction:
+            raw.execute(self, "ROLLBACK")
+        else:
+            super().rollback()
+        self._next_transaction_only_reads()
+
+    def _begin_immediate(self) -> None:
+        lender = self.lender
+        altered, self.altered = self.altered, "PRAGMA busy_timeout"
         try:
-            if kind is Kind.SETTING or kind is Kind.SCHEMA:
-                self.start_watching()
-            if kind is Kind.SETTING or self.read_only:
-                return
-            if self.home.turn.holder is not self:
-                self._take_turn(sql)
-                self.running = (sql, monotonic())  # statement_timeout does not count the wait
-            if kind is Kind.CHANGE and not self.in_transaction and self._begins_implicitly:
-                self._begin()
-                self._began_at = self.total_changes
-                self.running = (sql, monotonic())
-        except BaseException:
-            self._after()
+            begin_immediate(self, lender.write_lock.contention, lender.busy_timeout, self.gave_up)
+        except sqlite3.Error:
+            self.altered = altered
             raise
+        self.altered = altered
+
+    def _next_transaction_only_reads(self) -> None:
+        """Release the write lock with ``autocommit=False``: there the next one is open already."""
+        if self._autocommit is False:
+            self.lender.write_lock.release(self)
+
+    def _refuse_in_block(self, sql: str) -> None:
+        if self.blocks.stack:
+            self.check()
+            self.blocks.undo_what_is_over(self)
+            if self.blocks.stack:
+                raise error_translation.inside_a_block(self.lender.name, sql)
+
+    def _is_cleaned_up(self) -> bool:
+        """Roll back for a borrower whose connection refuses everything else; tell whether it does."""
+        borrower = self.borrower
+        if not self.revoked or borrower is None:
+            return False
+        if borrower.may_use_it_here() and self.running is None:
+            sqlite3.Connection.rollback(self)
+            self._release_write_lock()
+        return True
+
+    def lost(self) -> TransactionLost:
+        """Make the error that says that a block's transaction is lost."""
+        return error_translation.lost(self.lender.name)
+
+    def unfinished(self, what: str) -> Exception:
+        """Make the error that says that a statement stands in the way of ``what``."""
+        return error_translation.unfinished(self._situation((what, monotonic(), 0, None)))
+
+    def end_writing(self) -> None:
+        """Finish statements that write and have rows to give yet."""
+        self.cursors.end_writing()
+
+    # -- before and after a statement ---------------------------------------------------
+
+    def prepare(self, kind: Kind | None, mark: Mark) -> int | None:
+        """Do what a statement needs: take the write lock, begin an implicit transaction.
+
+        ``kind`` is None for a script. Returns ``total_changes`` if a transaction was begun for
+        the statement, so that it can end if nothing happens in it.
+        """
+        sql = mark[0]
+        if kind is Kind.CONTROL or kind is Kind.BEGIN:
+            self._refuse_in_block(sql)
+        elif kind is None or kind is Kind.SETTING or kind is Kind.SCHEMA:
+            self._note_changes(kind, sql)
+        if self.read_only or kind is Kind.CONTROL or kind is Kind.SETTING:
+            return None
+        if self.lender.write_lock.holder is not self:
+            self._take_write_lock(sql)
+            self._restart_clock()
+        if kind is not Kind.CHANGE or self.in_transaction or not self._begins_implicitly:
+            return None
+        self._begin_immediate()
+        self._restart_clock()
+        return self.total_changes
+
+    def _restart_clock(self) -> None:
+        """Do not count the wait for the write lock as part of the statement."""
+        if self.timed:
+            self._deadline[0] = monotonic() + (self.lender.statement_timeout or inf)
 
     @property
     def _begins_implicitly(self) -> bool:
         return self._autocommit is None and self.isolation_level is not None
 
-    def _take_turn(self, sql: str) -> None:
-        """Wait in the queue of the file; nothing to do if it is held, or only read."""
-        home = self.home
-        if self.read_only or home.turn.holder is self:
-            return
-        began = monotonic()
-        try:
-            home.turn.acquire(self, home.busy_timeout)
-        except turn.TimedOut:
-            raise busy(self, sql, began) from None
-        except turn.Deadlock:
-            raise deadlock(self, sql) from None
-        except turn.Withdrawn:
-            raise DatabaseClosed(self.revoked) from None
+    def _note_changes(self, kind: Kind | None, sql: str) -> None:
+        """Note what a statement changes that the next borrower would notice."""
+        each_of = [sql] if kind is not None else [text for _, text in statements.split(sql)]
+        for statement in each_of:
+            changed = statements.setting_changed(statement)
+            if self.read_only and (
+                changed == "PRAGMA query_only" or statements.creates_a_file(statement)
+            ):
+                raise error_translation.read_only(self.lender.name, statement)
+            self.altered = changed or self.altered
+        if kind is not Kind.SETTING and statements.may_be_temporary(sql):
+            self.altered = "something temporary"
 
-    def _begin(self) -> None:
-        """Begin a transaction; the turn is held, so only other processes compete for it."""
-        try:
-            if self.read_only:
-                raw(self, "BEGIN")
-            else:
-                begin(self)
-        except sqlite3.Error as error:
-            self._fail(error, "BEGIN" if self.read_only else "BEGIN IMMEDIATE")
-            raise
+    def in_a_block(self) -> bool:
+        """Tell whether a ``with db:`` block goes on."""
+        return bool(self.blocks.stack)
 
-    def _fail(self, error: BaseException, sql: str) -> None:
+    def run_in_block(self, cursor: Any, script: str) -> None:
+        """Run a script within the transaction of a block: sqlite3's own would commit it before."""
+        for _, statement in statements.split(script):
+            if statements.kind_of(statement) in (Kind.CONTROL, Kind.BEGIN):
+                self._refuse_in_block(statement)
+        for _, statement in statements.split(script):
+            sqlite3.Cursor.execute(cursor, statement)
+            self.blocks.check(self)
+
+    def checked(self, parameters: Iterable[Any]) -> Iterable[Any]:
+        """Watch over a block's transaction between two rows of ``executemany()``.
+
+        The code that makes the rows may use this connection, and SQLite may roll back; without a
+        transaction every further row would be stored by itself.
+        """
+        if not self.blocks.stack or isinstance(parameters, list | tuple):
+            return parameters
+        return self._checked(parameters)
+
+    def _checked(self, parameters: Iterable[Any]) -> Iterator[Any]:
+        for each in parameters:
+            self.blocks.check(self)
+            yield each
+
+    def failed(self, error: BaseException, mark: Mark, began_at: int | None = None) -> None:
         """Raise ``error`` in the words of this package, where they say more than SQLite's.
 
-        A transaction that was begun for the statement, and in which nothing happened, ends.
+        A transaction that was begun for the statement, and in which nothing happened, ends. If
+        the transaction of a block is lost in a statement inside another one, that one ends, too.
         """
-        if self.in_transaction and self._began_at == self.total_changes:
-            raw(self, "ROLLBACK")
-        if self._in_block and not self.in_transaction:
-            self._block_is_lost = True
-        if not isinstance(error, sqlite3.Error):
+        self._end_empty_transaction(began_at)
+        if not isinstance(error, sqlite3.Error) or isinstance(error, SQLiteContainerError):
             return
-        began = self.running[1] if self.running else monotonic()
-        better = explain(self, error, sql, began)
+        if self.blocks.stack and mark[3] is not None and not self.in_transaction:
+            sqlite3.Connection.interrupt(self)
+        if not self.read_only and raw.primary_code(error) in _DAMAGED:
+            self.altered = getattr(error, "sqlite_errorname", "an error of the file")
+        better = error_translation.translate(error, self._situation(mark))
         if better is not None:
             try:
                 raise better from error
             finally:
                 del better, error  # in a circle with this frame they would keep the cursor alive
 
-    # -- transactions -------------------------------------------------------------------
+    def _end_empty_transaction(self, began_at: int | None) -> None:
+        if began_at is not None and self.in_transaction and began_at == self.total_changes:
+            raw.execute(self, "ROLLBACK")
 
-    def transaction(self) -> Self:
-        """``with db.transaction():`` is ``with db:`` by name."""
-        return self
+    def _situation(self, mark: Mark) -> error_translation.Situation:
+        lender = self.lender
+        return error_translation.Situation(
+            database=lender.name,
+            sql=mark[0],
+            seconds=monotonic() - mark[1],
+            read_only=self.read_only,
+            closing=lender.closing,
+            limit=lender.statement_timeout if monotonic() >= self._deadline[0] else None,
+            holder=self._holder(),
+            other_writers=lender.other_writers(self),
+            unfinished=self.cursors.still_write(),
+        )
 
-    def __enter__(self) -> Self:
-        """Begin a transaction, or a savepoint inside a block that has begun one.
+    def _holder(self) -> str | None:
+        """Return who else has the write lock."""
+        holder = self.lender.write_lock.holder
+        if holder is None or holder is self:
+            return None
+        borrower = getattr(holder, "borrower", None)
+        return (
+            f"thread {borrower.thread.name!r}" if borrower else "a connection that just went back"
+        )
 
-        A transaction that is pending without a block is taken over, as in sqlite3.
+    # -- who is inside ------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise :class:`NotYourConnection` for whoever does not hold the connection."""
+        if self.thread != get_ident() or self._current(None) is not self._expected():
+            self._admit()
+
+    def mark(self, what: str) -> Mark:
+        """Make a mark for this thread, to be inside with."""
+        if self.running is not None:
+            self.forget_stale_mark()
+        return what, monotonic(), get_ident(), self.running
+
+    def mark_again(self, mark: Mark) -> Mark:
+        """Make another mark for the rows of a statement, in this thread."""
+        if self.running is not None:
+            self.forget_stale_mark()
+        return mark[0], mark[1], get_ident(), self.running
+
+    def forget_stale_mark(self) -> None:
+        """Take back a mark that was left behind, because an exception came at the wrong moment."""
+        mark = self.running
+        if mark is not None and is_stale(mark) and self.running is mark:
+            self.running = None
+
+    def enter(self, mark: Mark) -> None:
+        """Say that this thread is inside SQLite now, through this connection.
+
+        Until ``running`` is set back, nothing of the connection is finished, closed or lent on.
+        Raises :class:`NotYourConnection` for who does not hold it, and while another thread is
+        inside.
         """
-        self._enter("BEGIN IMMEDIATE")
+        if self.thread != mark[2] or self._current(None) is not self._expected():
+            self._admit()
+        # No call between this test and the store: no other thread can come between them.
+        if self.thread == mark[2] and self.running is mark[3]:
+            self.running = mark
+        else:
+            self._refuse("another thread of its request is using it at this moment")
+        if self.parked:
+            self._unpark(mark)
+        if self.timed:
+            self._restart_clock()
+        if not self.in_transaction:
+            self._outside = mark[1]
+
+    def leave(self) -> None:
+        """Tidy up when this thread is outside again: ``running`` has been set back.
+
+        The callers do that in line, and first: an exception can come at the beginning of any
+        call, and a mark that stays would keep the connection from everybody.
+        """
+        outer = self.running
+        if outer is not None:
+            if self.timed:
+                self._deadline[0] = outer[1] + (self.lender.statement_timeout or inf)
+            return
+        if self.lender.write_lock.holder is self and not self._writes():
+            self.lender.write_lock.release(self)
+        if self.left_behind:
+            self.left_behind = False
+            self.lender.finish_return(self)
+
+    def _run(self, what: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call what goes into SQLite's code, and say meanwhile who is inside."""
+        mark = self.mark(what)
         try:
-            savepoint = ""
-            if not self.in_transaction:
-                self._take_turn("BEGIN IMMEDIATE")
-                self._begin()
-            elif self._blocks:
-                savepoint = f"block_{len(self._blocks)}"
-                raw(self, f"SAVEPOINT {savepoint}")
-            self._blocks.append(savepoint)
+            self.enter(mark)
+            return call(*args, **kwargs)
+        except BaseException as error:
+            self.failed(error, mark)
+            raise
         finally:
-            self._after()
-        return self
+            if self.running is mark:
+                self.running = mark[3]
+            self.leave()
+
+    def _admit(self) -> None:
+        """Let in whoever runs for the borrower: another thread, or another context of its thread."""
+        borrower = self.borrower
+        if self.revoked:
+            raise (DatabaseClosed if self.lender.closing else NotYourConnection)(self.revoked)
+        if borrower is None:
+            self._refuse(
+                "it went back at the end of the request, or of the with block, that had it"
+            )
+        elif not borrower.may_use_it_here():
+            self._refuse("it is out to another thread or another app context")
+        elif self.running is not None and self.running[2] != get_ident():
+            self._refuse("another thread of its request is using it at this moment")
+        self.thread = get_ident()
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise NotYourConnection(
+            f"this connection to database {self.lender.name!r} is not yours to use: {why}; ask for"
+            " a connection where you need one, and do not keep it"
+        )
+
+    def _take_write_lock(self, sql: str) -> None:
+        """Wait in the write queue of the file; nothing to do if it is held, or only read."""
+        lock = self.lender.write_lock
+        if self.read_only or lock.holder is self:
+            return
+        began = monotonic()
+        try:
+            lock.acquire(self, self.lender.busy_timeout)
+        except write_lock.TimedOut:
+            raise error_translation.busy(self._situation((sql, began, 0, None))) from None
+        except write_lock.Deadlock:
+            situation = self._situation((sql, began, 0, None))
+            thread, is_own = current_thread().name, lock.is_held_here()
+            raise error_translation.deadlock(situation, thread=thread, is_own=is_own) from None
+        except write_lock.Withdrawn:
+            raise DatabaseClosed(self.revoked) from None
+
+    def _release_write_lock(self) -> None:
+        if self.lender.write_lock.holder is self:
+            self.lender.write_lock.release(self)
+
+    # -- lent and given back ------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give it back to its database, before the end of the request or of the block.
+
+        Does nothing for who does not have it, or no longer: it is safe to call twice.
+        """
+        borrower = self.borrower
+        if borrower is not None and borrower.may_use_it_here():
+            self.lender.give_back(self, borrower)
+
+    def begin_loan(self, borrower: Borrower) -> None:
+        """Make ``borrower`` the owner."""
+        self._current = borrower.current
+        self._expected = borrower.expected
+        self.borrower = borrower
+        self.since = monotonic()
+        self.reported = False
+        self.thread = get_ident()
+
+    def end_loan(self) -> bool:
+        """Let nobody in any more; tell whether nobody is inside.
+
+        Otherwise who is inside ends the loan when he leaves.
+        """
+        self.borrower, self.thread = None, 0
+        if self.running is not None:
+            self.forget_stale_mark()
+        if self.running is None:
+            return True
+        self.left_behind = True
+        # No call between this test and the store, and likewise in leave(): one of them does it.
+        if self.running is None and self.left_behind:
+            self.left_behind = False
+            return True
+        return False
+
+    def reset(self) -> bool:
+        """Finish cursors, roll back, restore: for the next borrower.
+
+        The caller has set ``running``: nobody else is inside. Tells whether a transaction was
+        open. Afterwards ``is_usable`` tells whether there can be a next borrower.
+        """
+        uncommitted = False
+        try:
+            if not self.closed and not self.parked:
+                self.cursors.finish()
+                uncommitted = self.in_transaction
+                if uncommitted:
+                    sqlite3.Connection.rollback(self)
+                if self.touched:
+                    self.restore()
+            return uncommitted
+        finally:
+            self.blocks.stack.clear()
+            self._release_write_lock()
+
+    def restore(self) -> None:
+        """Set back the attributes of sqlite3's to what is configured."""
+        ROW_FACTORY.__set__(self, self.lender.row_factory)
+        TEXT_FACTORY.__set__(self, self.lender.text_factory)
+        ISOLATION_LEVEL.__set__(self, "IMMEDIATE")
+        self.touched = False
+        if AUTOCOMMIT is not None and isinstance(AUTOCOMMIT.__get__(self), bool):
+            self.altered = "autocommit"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether nothing has changed that the next borrower could notice."""
+        return self.altered is None and not self.closed and not self.parked
+
+    def revoke(self, why: str) -> None:
+        """Refuse every further use, by the borrower too; what runs at this moment goes on."""
+        self.revoked = why
+        self.thread = 0
+
+    # -- what other threads may ask -----------------------------------------------------
+
+    def reading_since(self) -> float | None:
+        """Tell since when it has read from one state of the database, if it does."""
+        began = self.cursors.reading_since()
+        with suppress(sqlite3.ProgrammingError):  # closed meanwhile
+            if self.in_transaction:
+                began.append(self._outside)
+        if (running := self.running) is not None:
+            began.append(running[1])
+        return min(began, default=None)
+
+    def _writes(self) -> bool:
+        return self.in_transaction or self.cursors.still_write()
+
+    def still_writes(self) -> bool:
+        """Tell whether the write lock is held for something. Asked by those who wait for it."""
+        borrower = self.borrower
+        if borrower is not None and borrower.gone():
+            self.lender.look_after()
+        try:
+            return self.running is not None or self._writes()
+        except sqlite3.ProgrammingError:
+            return False  # closed
+
+    def gave_up(self) -> bool:
+        """Tell whether waiting for the write lock has become pointless. Asked while it waits."""
+        return bool(self.revoked)
+
+    def progress_handler(self) -> Callable[[], bool]:
+        """Return what tells SQLite whether the statement has run for too long.
+
+        It is made of parts in C, with no frame of Python: a signal handler that ran in one could
+        raise, and sqlite3 drops what a progress handler raises.
+        """
+        never = object()
+        deadlines = iter(partial(self._deadline.__getitem__, 0), never)
+        return map(lt, deadlines, iter(monotonic, never)).__next__
+
+    # -- around a fork ------------------------------------------------------------------
+
+    def park(self) -> bool:
+        """Give up the handle before a fork, if nothing is open on it. Tell whether it is gone.
+
+        Called by the thread that forks. Whoever uses the connection says so first and looks at
+        ``parked`` then; here it is the other way round. So one of the two always sees the other.
+        """
+        if not self.closed and not self.parked:
+            self.parked = True
+            if self.running or self.in_transaction or any(True for _ in self.cursors):
+                self.parked = False
+            else:
+                with self.lender.write_lock.closing:
+                    sqlite3.Connection.close(self)
+        return self.closed or self.parked
+
+    def _unpark(self, mark: Mark) -> None:
+        """Have another handle opened; what runs is nothing to wait for until it is there."""
+        while self.parked:
+            self.running = mark[3]
+            self.lender.reopen(self)
+            self.running = mark
+
+    def open_again(self, **arguments: Any) -> None:
+        """Open another handle in the place of a closed one; sqlite3 forgets all attributes."""
+        names = [name for name in Connection.__slots__ if name != "__weakref__"]
+        state = {name: getattr(self, name) for name in names}
+        try:
+            sqlite3.Connection.__init__(self, **arguments)
+        finally:
+            for name, value in state.items():
+                setattr(self, name, value)
+
+    def leave_to_parent(self) -> None:
+        """Refuse every use in a forked child; never be closed, rolled back or finalized there."""
+        self.revoke(
+            f"this connection to database {self.lender.name!r} was opened before this process was"
+            " forked; only the parent may use it, ask for a connection of your own"
+        )
+        self.borrower = None
+        self.foreign = True
+        keep_for_ever(self)
+        self.cursors.keep_for_ever()
+
+    # -- what sqlite3 does not check itself ---------------------------------------------
+
+    def interrupt(self) -> None:
+        """Interrupt what its borrower runs, from any thread. Refused when nobody has it."""
+        if self.borrower is None:
+            self.check()
+        super().interrupt()
+
+    def backup(self, target: sqlite3.Connection, **options: Any) -> None:
+        self._run("backup()", super().backup, target, **options)
+
+    def iterdump(self, **options: Any) -> Iterator[str]:
+        self.check()
+        return super().iterdump(**options)
+
+    def serialize(self, **options: Any) -> bytes:
+        data: bytes = self._run("serialize()", super().serialize, **options)
+        return data
+
+    def deserialize(self, data: Any, /, **options: Any) -> None:
+        self._alter("deserialize()", super().deserialize, data, **options)
+
+    def create_function(self, *args: Any, **options: Any) -> None:
+        self._alter("create_function()", super().create_function, *args, **options)
+
+    def create_aggregate(self, *args: Any, **options: Any) -> None:
+        self._alter("create_aggregate()", super().create_aggregate, *args, **options)
+
+    def create_window_function(self, *args: Any, **options: Any) -> None:
+        self._alter("create_window_function()", super().create_window_function, *args, **options)
+
+    def create_collation(self, *args: Any, **options: Any) -> None:
+        self._alter("create_collation()", super().create_collation, *args, **options)
+
+    def set_authorizer(self, *args: Any, **options: Any) -> None:
+        self._alter("set_authorizer()", super().set_authorizer, *args, **options)
+
+    def set_progress_handler(self, *args: Any, **options: Any) -> None:
+        self._alter("set_progress_handler()", super().set_progress_handler, *args, **options)
+
+    def set_trace_callback(self, *args: Any, **options: Any) -> None:
+        self._alter("set_trace_callback()", super().set_trace_callback, *args, **options)
+
+    def setlimit(self, *args: Any) -> int:
+        before: int = self._alter("setlimit()", super().setlimit, *args)
+        return before
+
+    if hasattr(sqlite3.Connection, "enable_load_extension"):
+
+        def enable_load_extension(self, *args: Any) -> None:
+            self._alter("enable_load_extension()", super().enable_load_extension, *args)
+
+        def load_extension(self, *args: Any, **options: Any) -> None:
+            self._alter("load_extension()", super().load_extension, *args, **options)
+
+    if sys.version_info >= (3, 12):
+
+        def setconfig(self, *args: Any) -> None:
+            self._alter("setconfig()", super().setconfig, *args)
+
+        @property
+        def autocommit(self) -> Any:
+            return AUTOCOMMIT.__get__(self)
+
+        @autocommit.setter
+        def autocommit(self, value: Any) -> None:
+            self._set(AUTOCOMMIT, value)
+            self._autocommit = value if isinstance(value, bool) else None
+
+    @property
+    def row_factory(self) -> Any:
+        return ROW_FACTORY.__get__(self)
+
+    @row_factory.setter
+    def row_factory(self, value: Any) -> None:
+        self._set(ROW_FACTORY, value)
+
+    @property
+    def text_factory(self) -> Any:
+        return TEXT_FACTORY.__get__(self)
+
+    @text_factory.setter
+    def text_factory(self, value: Any) -> None:
+        self._set(TEXT_FACTORY, value)
+
+    @property
+    def isolation_level(self) -> Any:
+        return ISOLATION_LEVEL.__get__(self)
+
+    @isolation_level.setter
+    def isolation_level(self, value: Any) -> None:
+        if self.blocks.stack and value is None:
+            self._refuse_in_block("isolation_level = None")  # sqlite3 commits
+        self._set(ISOLATION_LEVEL, value)
+
+    def _set(self, descriptor: Any, value: Any) -> None:
+        """Set an attribute of sqlite3's, which is set back when the connection goes back."""
+        self.touched = True
+        self._run(f"{descriptor.__name__} = {value!r}", descriptor.__set__, self, value)
+
+    def _alter(self, what: str, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call what leaves a connection that is replaced when it goes back."""
+        self.check()
+        self.altered = what
+        return self._run(what, call, *args, **options)
+
+
+entrances.add(Connection._run.__code__)
+
+
+class _Transaction:
+    """``with db.transaction():``, which may also be one that only reads."""
+
+    __slots__ = ("_block", "_connection", "_read_only")
+
+    def __init__(self, connection: Connection, *, read_only: bool) -> None:
+        self._connection = connection
+        self._read_only = read_only
+        self._block = Block()
+
+    def __enter__(self) -> Connection:
+        self._connection.begin_block(self._block, read_only=self._read_only)
+        return self._connection
 
     def __exit__(
         self,
@@ -201,88 +844,4 @@ class Connection(Owned):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> Literal[False]:
-        """Commit, or roll back if the block raised; an inner block ends its savepoint only."""
-        if kind is not None and self.foreign:
-            return False  # the block goes on in the parent
-        if kind is None or not self.revoked:
-            self._check()
-        savepoint = self._blocks.pop() if self._blocks else ""
-        try:
-            if savepoint and self.in_transaction:
-                self._end_savepoint(savepoint, failed=kind is not None)
-            elif kind is not None:
-                self._end_transaction("ROLLBACK")
-            else:
-                self._commit_or_roll_back()
-        finally:
-            if not self._blocks:
-                self._block_is_lost = False
-        return False
-
-    def _end_savepoint(self, savepoint: str, *, failed: bool) -> None:
-        try:
-            if failed:
-                raw(self, f"ROLLBACK TO {savepoint}")
-            raw(self, f"RELEASE {savepoint}")
-        except sqlite3.OperationalError:  # gone: the transaction was ended inside the block
-            if failed:
-                self._end_transaction("ROLLBACK")
-
-    def _commit_or_roll_back(self) -> None:
-        try:
-            if self._block_is_lost:
-                raise lost(self)
-            self._end_transaction("COMMIT")
-        except BaseException:
-            self._end_transaction("ROLLBACK")
-            raise
-
-    def commit(self) -> None:
-        self._end_transaction("COMMIT", explicitly=True)
-
-    def rollback(self) -> None:
-        self._end_transaction("ROLLBACK", explicitly=True)
-
-    def _end_transaction(self, sql: str, *, explicitly: bool = False) -> None:
-        """Commit or roll back as sqlite3 does; with ``autocommit=True`` only blocks do so."""
-        if self.revoked and sql == "ROLLBACK" and self.borrower is not None:
-            self._roll_back_what_is_left()
-            return
-        self._enter(sql)
-        try:
-            if self._autocommit and self.in_transaction and not explicitly:
-                raw(self, sql)
-            elif sql == "COMMIT":
-                super().commit()
-            else:
-                super().rollback()
-            if self._autocommit is False:  # the next transaction is there, but only reads yet
-                self.home.turn.release(self)
-        except sqlite3.Error as error:
-            self._fail(error, sql)
-            raise
-        finally:
-            self._after()
-
-    def _roll_back_what_is_left(self) -> None:
-        """Let a borrower clean up on a connection that refuses everything else."""
-        if self.borrower is not None and self.borrower.may_use_it_here():
-            sqlite3.Connection.rollback(self)
-            self._after()
-
-    def interrupt(self) -> None:
-        """Interrupt what its borrower runs, from any thread. Refused when nobody has it."""
-        if self.borrower is None:
-            self._check()
-        super().interrupt()
-
-    def close(self) -> None:
-        """Close it for good; its database opens another one in its place."""
-        self._check()
-        self.children.finish()  # a statement that is not finished keeps the file open
-        self.closed = True
-        super().close()
-        self.home.turn.release(self)
-
-
-guard(Connection)
+        return self._connection.end_block(self._block, kind, error, trace)

@@ -3,150 +3,212 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from ..errors import NotYourConnection
+from ..sqlite.statements import Kind, kind_of
+from .blob import Entrance
+from .blocks import Blocks
+from .inside import Mark, entrances
 
-if TYPE_CHECKING:
-    from .connection import Connection
+
+class StatementRunner(Entrance, Protocol):
+    """What a cursor needs of its connection: that, and what comes before and after a statement."""
+
+    running: Mark | None
+    thread: int
+    timed: bool
+    left_behind: bool
+    blocks: Blocks
+    cursors: Any
+
+    def mark_again(self, mark: Mark) -> Mark:
+        """Make another mark for the rows of a statement, in this thread."""
+        ...
+
+    def prepare(self, kind: Kind | None, mark: Mark) -> int | None:
+        """Take the write lock, begin a transaction: whatever the statement needs."""
+        ...
+
+    def failed(self, error: BaseException, mark: Mark, began_at: int | None = None) -> None:
+        """Raise what says more than ``error``; put in order what it leaves."""
+        ...
+
+    def checked(self, parameters: Iterable[Any]) -> Iterable[Any]:
+        """Watch over a transaction between two rows of ``executemany()``."""
+        ...
+
+    def in_a_block(self) -> bool:
+        """Tell whether a ``with db:`` block goes on."""
+        ...
+
+    def run_in_block(self, cursor: Any, script: str) -> None:
+        """Run a script statement by statement, within the transaction of the block."""
+        ...
 
 
-_SLOTS = ("_sql", "began")
+_SLOTS = ("_mark", "began", "writes")
+_UNKNOWN: Mark = ("fetching rows", 0.0, 0, None)
 
 
 class Cursor(sqlite3.Cursor):
-    """A ``sqlite3.Cursor`` whose statements go through its connection's owner and turn.
+    """A ``sqlite3.Cursor`` that says who is inside SQLite, and asks its connection before.
 
-    The connection's own ``execute()`` and its kin open a cursor and call it, so these three
-    methods see every statement. Iteration is left to sqlite3: a Python call for each row would
-    cost half of the row again.
+    The connection's own ``execute()`` and its kin open a cursor and call it, so these methods
+    see every statement and every row. ``began`` is when it began to give rows, None if it has no
+    more to give; ``writes`` whether its statement writes.
     """
 
     __slots__ = _SLOTS
 
     if TYPE_CHECKING:
-        connection: Connection  # pyright: ignore[reportIncompatibleMethodOverride]
+        connection: StatementRunner  # type: ignore[assignment]
         began: float | None
-        """When it began to give rows; None, or not set, if it has no more to give."""
+        writes: bool
+        _mark: Mark
+
+    def prepare(self) -> None:
+        """Set what a new cursor needs. Not in ``__init__()``: sqlite3 would call that slowly."""
+        self._mark, self.began, self.writes = _UNKNOWN, None, False
+        self.connection.cursors.add(self)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        connection = self.connection
-        connection._before(sql)
-        try:
-            super().execute(sql, parameters)
-            self._executed()
-            return self
-        except BaseException as error:
-            connection._fail(error, sql)
-            raise
-        finally:
-            connection._after()
+        return self._run(super().execute, kind_of(sql), sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Self:
-        connection = self.connection
-        connection._before(sql)
-        try:
-            super().executemany(sql, parameters)
-            self._executed()
-            return self
-        except BaseException as error:
-            connection._fail(error, sql)
-            raise
-        finally:
-            connection._after()
+        kind = kind_of(sql)
+        return self._run(super().executemany, kind, sql, self.connection.checked(parameters))
 
     def executescript(self, script: str, /) -> Self:
+        if self.connection.in_a_block():
+            return self._run(lambda text: self.connection.run_in_block(self, text), None, script)
+        return self._run(super().executescript, None, script)
+
+    def _run(
+        self, call: Callable[..., object], kind: Kind | None, sql: str, *parameters: Any
+    ) -> Self:
+        """Run a statement; ``kind`` is None for a script."""
         connection = self.connection
-        connection._before_script(script)
+        if not hasattr(self, "_mark"):
+            self.prepare()  # it was made by its class
+        mark = connection.mark(sql)
+        began_at = None
         try:
-            super().executescript(script)
-            self._executed()
+            connection.enter(mark)
+            if connection.blocks.stack:
+                connection.blocks.check(connection)
+            if kind is not Kind.READ:
+                began_at = connection.prepare(kind, mark)
+            call(sql, *parameters)
+            self._mark = mark
+            self.began = mark[1] if self.description else None
+            self.writes = kind is Kind.CHANGE or kind is Kind.WRITE
             return self
         except BaseException as error:
-            connection._fail(error, script)
+            connection.failed(error, mark, began_at)
             raise
         finally:
-            connection._after()
-
-    def _executed(self) -> None:
-        """Note since when it gives rows, if it does."""
-        if not hasattr(self, "began"):  # made by its class: Connection.cursor() sets it
-            self.connection.children.add(self)
-        self.began = monotonic() if self.description else None
+            if connection.running is mark:
+                connection.running = mark[3]
+            connection.leave()
 
     def fetchone(self) -> Any:
-        try:
-            row = super().fetchone()
-        except sqlite3.Error as error:
-            self.connection._fail(error, "fetching rows")
-            raise
+        row = self._fetch(super().fetchone)
         if row is None:
             self.began = None
         return row
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         size = self.arraysize if size is None else size
-        try:
-            rows: list[Any] = super().fetchmany(size)
-        except sqlite3.Error as error:
-            self.connection._fail(error, "fetching rows")
-            raise
+        rows: list[Any] = self._fetch(super().fetchmany, size)
         if len(rows) < size:
             self.began = None
         return rows
 
     def fetchall(self) -> list[Any]:
-        try:
-            rows: list[Any] = super().fetchall()
-        except sqlite3.Error as error:
-            self.connection._fail(error, "fetching rows")
-            raise
+        rows: list[Any] = self._fetch(super().fetchall)
         self.began = None
         return rows
 
-
-class TimedCursor(Cursor):
-    """A cursor that is also watched while it fetches, for ``statement_timeout``."""
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-        _sql: str
-
-    def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        self._sql = sql
-        return super().execute(sql, parameters)
-
-    def fetchone(self) -> Any:
-        return self._timed(super().fetchone)
-
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        rows: list[Any] = self._timed(super().fetchmany, size)
-        return rows
-
-    def fetchall(self) -> list[Any]:
-        rows: list[Any] = self._timed(super().fetchall)
-        return rows
-
     def __next__(self) -> Any:
-        return self._timed(super().__next__)
-
-    def _timed(self, fetch: Any, *args: Any) -> Any:
-        connection, sql = self.connection, getattr(self, "_sql", "fetching rows")
-        connection._enter(sql)
-        connection.fetching = True
         try:
-            return fetch(*args)
+            return self._fetch(super().__next__)
+        except StopIteration:
+            self.began = None
+            raise
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the rows; for each of them, say who is inside.
+
+        A generator costs a row much less than a call of ``__next__()`` does, and what it does
+        between two rows it does in line, for the same reason: see ``_fetch()``.
+        """
+        connection, next_row = self.connection, super().__next__
+        timed = connection.timed
+        while True:
+            mark = self._mark
+            if mark[2] != get_ident() or connection.running is not None:
+                mark = connection.mark_again(mark)
+            try:
+                if connection.running is None and connection.thread == mark[2] and not timed:
+                    connection.running = mark
+                else:
+                    connection.enter(mark)
+                row = next_row()
+            except StopIteration:
+                self.began = None
+                return
+            except BaseException as error:
+                self._failed(error, mark)
+                raise
+            finally:
+                if connection.running is mark:
+                    connection.running = mark[3]
+                if connection.left_behind or self.writes:
+                    connection.leave()
+            yield row
+
+    def _fetch(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Call sqlite3, and say meanwhile who is inside.
+
+        The mark of the statement serves as that of its rows, where the same thread fetches them.
+        """
+        connection, mark = self.connection, getattr(self, "_mark", _UNKNOWN)
+        timed = connection.timed
+        if mark[2] != get_ident() or connection.running is not None:
+            mark = connection.mark_again(mark)
+        try:
+            # No call between this test and the store: no other thread can come between them.
+            if connection.running is None and connection.thread == mark[2] and not timed:
+                connection.running = mark
+            else:
+                connection.enter(mark)
+            return call(*args)
+        except StopIteration:
+            raise
         except BaseException as error:
-            connection._fail(error, sql)
+            self._failed(error, mark)
             raise
         finally:
-            connection.fetching = False
-            connection._after()
+            if connection.running is mark:
+                connection.running = mark[3]
+            if connection.left_behind or self.writes:
+                connection.leave()
+
+    def _failed(self, error: BaseException, mark: Mark) -> None:
+        self.began = None
+        self.connection.failed(error, mark)
+
+    def close(self) -> None:
+        self._fetch(super().close)
+        self.began = None
+
+
+entrances |= {Cursor._run.__code__, Cursor._fetch.__code__, Cursor.__iter__.__code__}
 
 
 class ReturnedCursor(sqlite3.Cursor):
@@ -164,6 +226,9 @@ class ReturnedCursor(sqlite3.Cursor):
     execute = executemany = executescript = _refuse
     fetchone = fetchmany = fetchall = __next__ = _refuse
 
+    def close(self) -> None:
+        """Do nothing: it is closed."""
+
 
 class _ReturnedWithDict(ReturnedCursor):
     """The same for a class of the user's."""
@@ -171,7 +236,7 @@ class _ReturnedWithDict(ReturnedCursor):
 
 @cache
 def owned(factory: Any, base: type[Cursor]) -> Any:
-    """The user's own cursor class, with the checks of ours in front of it."""
+    """Return the user's own cursor class, with the checks of ours in front of it."""
     if not isinstance(factory, type) or issubclass(factory, base):
         return factory
     if factory in (sqlite3.Cursor, Cursor):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from threading import current_thread
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol, TypeVar
 
 from ..errors import (
     DatabaseBusy,
@@ -14,143 +12,188 @@ from ..errors import (
     SQLiteContainerError,
     StatementInterrupted,
     StatementTimeout,
+    TransactionError,
     TransactionLost,
-    primary_code,
+    WriteDeadlock,
 )
-from .borrower import shorten
+from ..sqlite.raw import primary_code
+from ..sqlite.statements import shorten
+
+E = TypeVar("E", bound=DatabaseBusy)
 
 UNFINISHED = (
     "another statement of this connection has rows to give yet: fetch all of them, or close its"
     " cursor, before"
 )
-TRUST = (
+_TRUST = (
     "trusted_schema is off by default, so that a file from elsewhere cannot call functions; if"
     " your own triggers or views need it, set 'pragmas: {trusted_schema: true}'"
 )
 
-if TYPE_CHECKING:
-    from .connection import Connection
+
+class Situation(NamedTuple):
+    """What was going on when a statement failed. It is gathered on failure only."""
+
+    database: str
+    sql: str
+    seconds: float
+    read_only: bool
+    closing: bool
+    limit: float | None
+    """``statement_timeout``, if the statement has reached it."""
+    holder: str | None
+    """Who of this process has the write lock, in words, if it is somebody else."""
+    other_writers: list[str]
+    """Who of this process has a transaction open without it."""
+    unfinished: bool
+    """Whether a statement of this connection that writes has rows to give yet."""
+
+    @property
+    def statement(self) -> str:
+        """The database and the statement, as a message begins with them."""
+        return f"database {self.database!r}: {shorten(self.sql)!r}"
 
 
-def explain(
-    connection: Connection, error: sqlite3.Error, sql: str, began: float
-) -> sqlite3.Error | None:
-    """A better error, with SQLite's code and name on it, or None if there is none."""
-    better = _better(connection, error, sql, began)
+def translate(error: sqlite3.Error, situation: Situation) -> sqlite3.Error | None:
+    """Make a better error, with SQLite's code and name on it, or None if there is none."""
+    better = _better(error, situation)
     if better is not None:
         better.sqlite_errorcode = error.sqlite_errorcode
         better.sqlite_errorname = error.sqlite_errorname
     return better
 
 
-def _better(
-    connection: Connection, error: sqlite3.Error, sql: str, began: float
-) -> sqlite3.Error | None:
+def _better(error: sqlite3.Error, situation: Situation) -> sqlite3.Error | None:
     match primary_code(error):
         case sqlite3.SQLITE_BUSY if error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT:
-            return _snapshot(connection, sql)
+            return _snapshot(situation)
+        case sqlite3.SQLITE_BUSY if situation.unfinished:
+            return unfinished(situation)
         case sqlite3.SQLITE_BUSY:
-            return busy(connection, sql, began)
+            return busy(situation)
         case sqlite3.SQLITE_LOCKED:
-            better = f"{_statement(connection, sql)}: {error}; {UNFINISHED}"
+            return type(error)(f"{situation.statement}: {error}; {UNFINISHED}")
         case sqlite3.SQLITE_INTERRUPT:
-            return _interrupted(connection, sql, began)
-        case sqlite3.SQLITE_READONLY if connection.read_only:
-            return ReadOnlyConnection(
-                f"database {connection.home.name!r}: this connection only reads, and"
-                f" {shorten(sql)!r} writes; inject '.connection' instead of '.reader', or open"
-                " the database with a mode that writes"
-            )
+            return _interrupted(situation)
+        case sqlite3.SQLITE_READONLY if situation.read_only:
+            return read_only(situation.database, situation.sql)
         case sqlite3.SQLITE_ERROR if str(error).startswith("unsafe use of"):
-            better = f"{error}; {TRUST}"
-        case _:
-            return None
-    return type(error)(better)
+            return type(error)(f"{error}; {_TRUST}")
+    return None
 
 
-def cut_short(error: object, connections: Iterable[Connection]) -> StatementInterrupted | None:
-    """What an error means that a plain ``for row in cursor`` raised, if closing was the cause.
+def read_only(database: str, sql: str) -> ReadOnlyConnection:
+    """Say that a reader was to write."""
+    return ReadOnlyConnection(
+        f"database {database!r}: this connection only reads, and {shorten(sql)!r} writes; inject"
+        " '.connection' instead of '.reader', or open the database with a mode that writes"
+    )
 
-    Fetching one row after the other is left to sqlite3, which only says "interrupted". So its
-    error is put into words where it passes next.
+
+def busy(situation: Situation) -> DatabaseBusy:
+    """Say that somebody else writes for too long, and who, as far as that is known."""
+    return _busy(
+        DatabaseBusy,
+        f"{situation.statement} waited {situation.seconds:.2f} s to write (busy_timeout);"
+        f" {_who_writes(situation)}",
+    )
+
+
+def _who_writes(situation: Situation) -> str:
+    if situation.holder is not None:
+        return f"the write lock has {situation.holder}"
+    if situation.other_writers:
+        writers = "; ".join(situation.other_writers)
+        return f"in this process a transaction is open without the write lock: {writers}"
+    return "another process, or a connection that is none of this package's, has the file locked"
+
+
+def deadlock(situation: Situation, *, thread: str, is_own: bool) -> WriteDeadlock:
+    """Say that waiting would never end."""
+    if is_own:
+        return _busy(
+            WriteDeadlock,
+            f"{situation.statement} would wait for ever: this thread, {thread!r}, is writing to the"
+            " same file already, through another connection; use that one, or let both write in"
+            " 'with database.transaction() as db:', which joins the transaction that is open",
+        )
+    return _busy(
+        WriteDeadlock,
+        f"{situation.statement} would wait for ever: the write lock has {situation.holder}, who"
+        " waits for a write lock that is held here; write to several databases in the same order"
+        " everywhere",
+    )
+
+
+def lost(database: str) -> TransactionLost:
+    """Say that SQLite has rolled back the transaction of a block."""
+    return TransactionLost(
+        f"database {database!r}: SQLite rolled back the transaction of this 'with db:' block when"
+        " one of its statements failed or was interrupted, and that error was caught inside;"
+        " nothing of the block is stored"
+    )
+
+
+def unfinished(situation: Situation) -> TransactionError:
+    """Say that the connection's own statement stands in the way."""
+    return TransactionError(
+        f"{situation.statement}: a statement of this connection that writes has rows to give yet"
+        " (or a blob that can be written is open), and a transaction cannot end before: fetch all"
+        " rows of the RETURNING, or close its cursor"
+    )
+
+
+def inside_a_block(database: str, sql: str) -> TransactionError:
+    """Say that a block's transaction is not to be ended inside it."""
+    return TransactionError(
+        f"database {database!r}: {shorten(sql)!r} inside a 'with db:' block would break it in two:"
+        " the block itself commits at its end, and rolls back if it raises; leave the call out, or"
+        " use no block around it. Nothing was changed"
+    )
+
+
+def cut_short(error: object, lenders: Iterable[_Closable]) -> StatementInterrupted | None:
+    """Return what an interrupted query means, if its database is closing.
+
+    Of an error of sqlite3's that did not pass through a cursor of ours.
     """
     if isinstance(error, SQLiteContainerError) or primary_code(error) != sqlite3.SQLITE_INTERRUPT:
         return None
-    for connection in connections:
-        if connection.home.closing:
+    for lender in lenders:
+        if lender.closing:
             return StatementInterrupted(
-                f"database {connection.home.name!r}: a query was interrupted while its rows were"
+                f"database {lender.name!r}: a query was interrupted while its rows were"
                 " fetched, because the database is closing"
             )
     return None
 
 
-def busy(connection: Connection, sql: str, began: float) -> DatabaseBusy:
-    """Somebody else writes for too long."""
-    waited = monotonic() - began
+class _Closable(Protocol):
+    name: str
+    closing: bool
+
+
+def _snapshot(situation: Situation) -> DatabaseBusy:
     return _busy(
-        f"{_statement(connection, sql)} waited {waited:.2f} s for its turn to write (busy_timeout),"
-        f" which has {_writer(connection)}"
+        DatabaseBusy,
+        f"{situation.statement} came after a read in one transaction, and somebody else"
+        " has written since; begin with 'with db:' what reads and then writes",
     )
 
 
-def deadlock(connection: Connection, sql: str) -> DatabaseBusy:
-    """Waiting would never end."""
-    if connection.home.turn.is_held_here():
-        return _busy(
-            f"{_statement(connection, sql)} would wait for ever: this thread,"
-            f" {current_thread().name!r}, is writing to the same file already, through another"
-            " connection; use that one"
-        )
-    return _busy(
-        f"{_statement(connection, sql)} would wait for ever: the turn to write has"
-        f" {_writer(connection)}, who waits for a turn that is held here; write to several"
-        " databases in the same order everywhere"
-    )
-
-
-def lost(connection: Connection) -> TransactionLost:
-    """A block reached its end, but not its transaction."""
-    return TransactionLost(
-        f"database {connection.home.name!r}: SQLite rolled back the transaction of this 'with db:'"
-        " block when one of its statements failed, and that error was caught inside; nothing of"
-        " the block is stored"
-    )
-
-
-def _snapshot(connection: Connection, sql: str) -> DatabaseBusy:
-    return _busy(
-        f"{_statement(connection, sql)} came after a read in one transaction, and somebody else"
-        " has written since; begin with 'with db:' what reads and then writes"
-    )
-
-
-def _busy(message: str) -> DatabaseBusy:
-    error = DatabaseBusy(message)
+def _busy(kind: type[E], message: str) -> E:
+    error = kind(message)
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
     return error
 
 
-def _interrupted(connection: Connection, sql: str, began: float) -> sqlite3.Error | None:
-    limit = connection.home.statement_timeout
-    if connection.home.closing:
+def _interrupted(situation: Situation) -> sqlite3.Error | None:
+    if situation.closing:
         return StatementInterrupted(
-            f"{_statement(connection, sql)} was interrupted, because the database is closing"
+            f"{situation.statement} was interrupted, because the database is closing"
         )
-    if limit is not None and monotonic() - began >= limit:
+    if situation.limit is not None:
         return StatementTimeout(
-            f"{_statement(connection, sql)} ran longer than statement_timeout, {limit:g} s"
+            f"{situation.statement} ran longer than statement_timeout, {situation.limit:g} s"
         )
     return None
-
-
-def _statement(connection: Connection, sql: str) -> str:
-    return f"database {connection.home.name!r}: {shorten(sql)!r}"
-
-
-def _writer(connection: Connection) -> str:
-    writer = connection.home.turn.holder
-    if writer is None or writer is connection:
-        return "another process"
-    borrower = getattr(writer, "borrower", None)
-    return f"thread {borrower.thread.name!r}" if borrower else "a connection that just went back"

@@ -1,56 +1,74 @@
-"""The cursors and blobs that were opened through a connection."""
+"""The cursors and blobs that were opened through a connection, and are still there."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 from weakref import ref
 
-from ..sqlite.fork_safety import keep_for_ever
+from ..sqlite.inherited import keep_for_ever
+from .blob import Blob
 from .cursor import turn_into_returned
 
 _MANY = 64
 """References after which those to dead cursors are sorted out."""
 
 
-class Children:
-    """Those that somebody still refers to. They end with the loan that they were opened in.
+class OpenCursors:
+    """Cursors and blobs that somebody still refers to. They end with the loan.
 
-    Only the connection's user adds to it; any thread may look at it.
+    Only the connection's user adds to them; any thread may look at them.
     """
 
     __slots__ = ("_blobs", "_cursors", "_limit")
 
     def __init__(self) -> None:
         self._cursors: list[ref[Any]] = []
-        self._blobs: list[ref[sqlite3.Blob]] = []
+        self._blobs: list[ref[Blob]] = []
         self._limit = _MANY
 
     def add(self, cursor: Any) -> None:
-        """Remember it for as long as it lives."""
+        """Remember a cursor for as long as it lives."""
         cursors = self._cursors
         cursors.append(ref(cursor))  # sqlite3 has made the same reference: this costs little
         if len(cursors) > self._limit:
             self._cursors = [each for each in cursors if each() is not None]
             self._limit = _MANY + 2 * len(self._cursors)
 
-    def add_blob(self, blob: sqlite3.Blob) -> None:
-        """Remember it for as long as it lives."""
+    def add_blob(self, blob: Blob) -> None:
+        """Remember a blob for as long as it lives."""
         self._blobs = [*(each for each in self._blobs if each() is not None), ref(blob)]
 
-    def living(self) -> list[Any]:
-        """Those that are there at this moment."""
-        found = [each() for each in (*self._cursors, *self._blobs)]
-        return [child for child in found if child is not None]
+    def __iter__(self) -> Iterator[Any]:
+        """Yield what is there at this moment."""
+        for reference in (*self._cursors, *self._blobs):
+            if (found := reference()) is not None:
+                yield found
 
     def has_open_blob(self) -> bool:
-        """Whether a blob among them may still be read or written."""
-        return any(_is_open_blob(each()) for each in self._blobs) if self._blobs else False
+        """Tell whether a blob may still be read or written."""
+        return any(blob.is_open for blob in self._living_blobs())
 
-    def giving_rows_since(self) -> list[float]:
-        """When each cursor began that still has rows to give, as far as is known."""
-        began = [getattr(child, "began", None) for child in self.living()]
+    def still_write(self) -> bool:
+        """Tell whether SQLite keeps the lock for one of them: a blob, an unread RETURNING."""
+        return any(blob.is_open and blob.writes for blob in self._living_blobs()) or any(
+            True for _ in self._writing()
+        )
+
+    def reading_since(self) -> list[float]:
+        """Return since when each cursor has rows to give."""
+        began = [getattr(cursor, "began", None) for cursor in self]
         return [each for each in began if each is not None]
+
+    def end_writing(self) -> None:
+        """Finish the statements that write and have rows to give yet, and close such blobs."""
+        for cursor in list(self._writing()):
+            sqlite3.Cursor.execute(cursor, "SELECT 1 WHERE 0")
+            cursor.began = None
+        for blob in self._living_blobs():
+            if blob.writes:
+                blob.finish()
 
     def finish(self) -> None:
         """Close all of them; a cursor that somebody kept can say why."""
@@ -58,21 +76,22 @@ class Children:
             if (cursor := reference()) is not None:
                 sqlite3.Cursor.close(cursor)
                 turn_into_returned(cursor)
-        for blob in self._blobs:
-            if (open_blob := blob()) is not None:
-                open_blob.close()
+        for blob in self._living_blobs():
+            blob.finish()
         if self._cursors or self._blobs:
             self._cursors, self._blobs = [], []
 
-    def inherited(self) -> None:
-        """In a forked child: they are the parent's, and are never finalized here."""
-        for child in self.living():
-            keep_for_ever(child)
-            turn_into_returned(child)
+    def keep_for_ever(self) -> None:
+        """Leave them, in a forked child: they are the parent's, and are never finalized here."""
+        for each in self:
+            keep_for_ever(each.handle if isinstance(each, Blob) else each)
+            turn_into_returned(each)
 
+    def _living_blobs(self) -> list[Blob]:
+        return [blob for each in self._blobs if (blob := each()) is not None]
 
-def _is_open_blob(child: Any) -> bool:
-    try:
-        return isinstance(child, sqlite3.Blob) and len(child) >= 0
-    except sqlite3.ProgrammingError:
-        return False
+    def _writing(self) -> Iterator[Any]:
+        for reference in self._cursors:
+            cursor = reference()
+            if getattr(cursor, "writes", False) and cursor.began is not None:
+                yield cursor

@@ -18,8 +18,8 @@ from ..connection.connection import Connection
 from ..database.database import Database, live
 from ..engine.engine import Folders
 from ..errors import ConfigurationError, DatabaseClosed, DatabaseOpenError, Mistake
-from ..pool import reports as report
-from . import scope as scopes
+from ..log import logged
+from .scope import scopes
 from .settings import copied, path_of, place_of, value_of
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
 
     def shutdown(self) -> None:
         """Close it. A failure is logged, so that the container goes on with the next."""
-        with report.logged("database %r could not be closed", self.name):
+        with logged("database %r could not be closed", self.name):
             self.close()
 
     def close(self, timeout: float | None = None) -> None:
@@ -243,7 +243,7 @@ class ConnectionProvider(_Overridable, providers.Provider[Connection]):
         scope = scopes.find()
         database = self.database()  # type: ignore[misc]
         connection = (scope.readers if self.read_only else scope.connections).get(database)
-        if connection is None:
+        if connection is None or connection.borrower is not scope:  # given back by close()
             connection = scope.lend(database, read_only=self.read_only)
         return connection
 
@@ -316,7 +316,7 @@ def _shutdown_resources(container: Any, resource_type: Any = providers.BaseResou
         result = attempt()
     except Exception:
         for each in attempts:
-            with report.logged(_ANOTHER):
+            with logged(_ANOTHER):
                 each()
                 break
         close()
@@ -329,7 +329,7 @@ async def _awaited(result: Any, attempts: list[Any], close: Callable[[], None]) 
         return await result
     except Exception:
         for each in attempts:
-            with report.logged(_ANOTHER):
+            with logged(_ANOTHER):
                 await each()
                 break
         close()

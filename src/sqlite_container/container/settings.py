@@ -7,8 +7,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from dependency_injector import errors, providers
 
-from ..errors import ConfigurationError, Mistake
-from ..words import did_you_mean
+from ..errors import ConfigurationError, Mistake, did_you_mean
 
 
 @runtime_checkable

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dependency_injector import containers, errors, providers
 
-from ..errors import ConfigurationError, Mistake, UnknownDatabase
-from ..words import did_you_mean
+from ..errors import ConfigurationError, Mistake, UnknownDatabase, did_you_mean
 from .providers import Settings, SQLite, see_through
 from .settings import copied, path_of, place_of, value_of
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING
 from weakref import WeakSet, finalize
 
-from ..connection.borrower import Borrower, Holder
+from ..connection.borrower import Borrower
 from ..connection.connection import Connection
-from ..connection.error_translation import cut_short
 from ..engine.engine import Engine, Folders
 from ..errors import DatabaseClosed
-from ..pool.closing import Closing, wait_for
+from ..pool.closing import GracefulShutdown, limits, wait_for
+from ..pool.holders import Holder
 from ..pool.pool import Pool
-from ..writing.begin import raw
+from ..sqlite.raw import execute
+from ..writing.write_lock import WriteLock, write_lock_of
+from .loan import Loan
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
@@ -60,9 +60,8 @@ class Database:
         pool = self._pool
         if pool is None:
             return f"<Database {self.name!r}, closed>"
-        figures = pool.stats()
-        out = figures["pool_size"] - figures["pool_available"]
-        return f"<Database {self.name!r}, {out} of {figures['pool_max']} connections out>"
+        out, most = len(pool.out()), pool.engine.config.pool.max_size
+        return f"<Database {self.name!r}, {out} of {most} connections out>"
 
     @property
     def closed(self) -> bool:
@@ -88,7 +87,8 @@ class Database:
                 engine.file = substitute(self, engine)
             for refuse in refusals:
                 refuse(self, engine)
-            pool = Pool(engine)
+            engine.create()
+            pool = Pool(engine, _write_lock_of(engine))
             pool.open()
             self._config, self._folders, self._pool = config, folders, pool
             self._finalizer = finalize(self, _abandon, pool)
@@ -108,16 +108,16 @@ class Database:
             wait_for([closing])
             self.finish_closing(closing)
 
-    def start_closing(self, timeout: float | None) -> Closing | None:
+    def start_closing(self, timeout: float | None) -> GracefulShutdown | None:
         """The first step of :meth:`close`; None if it is not open."""
         pool, config = self._pool, self._config
         if pool is None or config is None:
             return None
         if timeout is None:
             timeout = config.shutdown_timeout
-        return Closing(pool, shutdown_timeout() if timeout is None else timeout)
+        return GracefulShutdown(pool, limits.shutdown_timeout if timeout is None else timeout)
 
-    def finish_closing(self, closing: Closing) -> None:
+    def finish_closing(self, closing: GracefulShutdown) -> None:
         """The last step of :meth:`close`. Another thread may have closed it, and opened it anew."""
         with self._lock:
             if self._pool is not closing.pool:
@@ -156,10 +156,6 @@ class Database:
             refuse(self, pool.engine)
         return pool.lend(borrower, read_only=read_only)
 
-    def give_back(self, connection: Connection, borrower: Borrower) -> None:
-        """End a loan. Safe to call twice, and after the database was closed."""
-        connection.home.give_back(connection, borrower)
-
     def stats(self) -> dict[str, int | float]:
         """The pool's figures, in the terms of psycopg_pool; times are milliseconds."""
         return self._opened().stats()
@@ -171,7 +167,7 @@ class Database:
     def check(self) -> None:
         """Read from the database; raise what is wrong with it."""
         with self.reader() as db:
-            raw(db, "SELECT count(*) FROM sqlite_schema").fetchone()
+            execute(db, "SELECT count(*) FROM sqlite_schema").fetchone()
 
     @property
     def engine(self) -> Engine | None:
@@ -218,7 +214,7 @@ class Database:
 
     def park(self) -> bool:
         """Before a fork: close what can be closed. Tell whether there is nothing to wait for."""
-        parked = [pool.park() for pool in self._pools()]  # every one of them, so a list
+        parked = [pool.fork.begin() for pool in self._pools()]  # every one of them, so a list
         return all(parked)
 
     def runs_elsewhere(self) -> bool:
@@ -233,15 +229,15 @@ class Database:
             self._held_for_fork = False
             self._lock.release()
         for pool in self._pools():
-            pool.fork_is_over()
+            pool.fork.is_over()
 
     def forget(self) -> None:
         """After a fork, in the child: open anew when it is used next."""
         self._lock, self._held_for_fork = threading.Lock(), False
         for pool in self._aside:
-            pool.fork_is_over()  # nothing of it is open, so it can be used here
+            pool.fork.is_over()  # nothing of it is open, so it can be used here
         if self._pool is not None and self._config is not None:
-            self._pool.forget()
+            self._pool.fork.forget([borrower for _, borrower in self._pool.out()])
             self._reopen_when_used()
             live.discard(self)
             if self._finalizer is not None:
@@ -265,17 +261,12 @@ class Database:
         return pool
 
 
-def shutdown_timeout() -> float:
-    """Seconds that closing may take where ``shutdown_timeout`` is not set."""
-    return 1.0 if os.environ.get("WERKZEUG_RUN_MAIN") == "true" else 5.0
-
-
 def close_together(databases: Iterable[Database], timeout: float | None = None) -> None:
     """Close several databases at the same time: it takes as long as the slowest of them.
 
     Raises an :class:`ExceptionGroup` of what failed, when the others are closed.
     """
-    closings: dict[Database, Closing] = {}
+    closings: dict[Database, GracefulShutdown] = {}
     failures: list[Exception] = []
     for database in databases:
         try:
@@ -292,54 +283,12 @@ def close_together(databases: Iterable[Database], timeout: float | None = None) 
         raise ExceptionGroup("databases that could not be closed", failures)
 
 
+def _write_lock_of(engine: Engine) -> WriteLock:
+    """Return the write lock of a file; each database in memory has one of its own."""
+    identity = engine.identity()
+    return WriteLock() if identity is None else write_lock_of(identity)
+
+
 def _abandon(pool: Pool) -> None:
     """Close the pool of a database that nobody refers to any more: nothing of it is out."""
     pool.refuse_new_loans()
-
-
-class Loan:
-    """A connection for the length of a ``with`` block; each block has its own."""
-
-    __slots__ = ("__weakref__", "_database", "_lent", "_read_only", "_transaction")
-
-    def __init__(
-        self, database: Database, *, read_only: bool = False, transaction: bool = False
-    ) -> None:
-        self._database = database
-        self._read_only = read_only
-        self._transaction = transaction
-        self._lent: list[tuple[Connection, Borrower]] = []
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(
-            f"this lends a connection for a block: write 'with database.connection() as db:', and"
-            f" use db.{name} in it"
-        )
-
-    def __enter__(self) -> Connection:
-        borrower = Borrower(self._database, self)
-        connection = self._database.lend(borrower, read_only=self._read_only)
-        try:
-            if self._transaction:
-                connection.__enter__()
-            self._lent.append((connection, borrower))
-        except BaseException:
-            self._database.give_back(connection, borrower)
-            raise
-        return connection
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> Literal[False]:
-        connection, borrower = self._lent.pop()
-        try:
-            if self._transaction:
-                connection.__exit__(kind, error, trace)
-            if (interrupted := cut_short(error, [connection])) is not None:
-                raise interrupted from error
-        finally:
-            self._database.give_back(connection, borrower)
-        return False

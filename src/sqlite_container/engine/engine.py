@@ -12,39 +12,23 @@ from os import path
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
-from uuid import uuid4
 
 from ..connection.connection import Connection
-from ..connection.home import Home
-from ..errors import DatabaseBusy, DatabaseOpenError, primary_code
-from ..sqlite import file_access as access
-from ..sqlite.close_lock import alone
-from ..sqlite.fork_safety import keep_for_ever
-from ..writing.begin import raw
-from ..writing.write_lock import Turn, turn_for
-from . import configure, schema
+from ..connection.lender import Lender
+from ..errors import DatabaseBusy, DatabaseOpenError
+from ..sqlite import file_access
+from ..sqlite.closing import one_at_a_time
+from ..sqlite.inherited import keep_for_ever
+from ..sqlite.raw import execute, primary_code
+from ..writing.write_lock import WriteLock
+from . import configure, inheritance, schema
+from .drafts import Draft
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
 
 _numbers = itertools.count(1)
 _NO_ACCESS = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-
-_inherited_open: set[object] = set()
-"""Files that this process inherited in use, from the parent that forked it."""
-_distrusted = ""
-
-
-def distrust() -> None:
-    """In a forked child: use no database, because another thread was inside SQLite meanwhile.
-
-    SQLite's own locks, that of its memory among them, may be held for ever here.
-    """
-    global _distrusted
-    _distrusted = (
-        "another thread was in the middle of a statement when this process was forked, and may"
-        " have left SQLite locked here for ever. Start the process by 'spawn', or fork before"
-    )
 
 
 class Folders(NamedTuple):
@@ -63,9 +47,9 @@ class Folders(NamedTuple):
 class Engine:
     """How the connections of one database are opened and closed.
 
-    ``prepare()`` comes first and checks what concerns the file; ``connect()`` opens one
-    connection; ``finish()`` comes last, when all of them are closed. Whatever fails leaves no
-    connection open.
+    ``create()`` comes first and sees to the file; ``connect()`` opens one connection;
+    ``finish()`` comes last, when all of them are closed. Whatever fails leaves no connection
+    open.
     """
 
     def __init__(self, name: str, config: DatabaseConfig, folders: Folders) -> None:
@@ -73,15 +57,12 @@ class Engine:
         self.config = config
         self.schema = schema.find(name, config.schema, folders.schemas)
         self.file = self.asked = None if config.in_memory else folders.data / config.path
+        self.text_factory: Any = str
         self._memory = _memory_uri() if config.in_memory else ""
-        self._keeper: sqlite3.Connection | None = None
-        self.home = Home(
-            name,
-            Turn(),
-            busy_timeout=config.busy_timeout,
-            statement_timeout=config.statement_timeout,
-            row_factory=config.row_factory,
-        )
+        self._memory_holder: sqlite3.Connection | None = None
+
+    def __repr__(self) -> str:
+        return f"<Engine of {self.place}>"
 
     @property
     def uri(self) -> str:
@@ -98,35 +79,21 @@ class Engine:
         """The database and its file, as an error message names them."""
         return f"database {self.name!r} ({self.config.path if self.file is None else self.file})"
 
-    def prepare(self) -> Connection:
-        """Check the file, create what is missing, apply the schema to an empty database.
+    def create(self) -> None:
+        """Check the file, create what is missing, and apply the schema to an empty database.
 
-        Returns the first connection. Raises :class:`DatabaseOpenError`, before anything is
-        written where that is possible.
+        Raises :class:`DatabaseOpenError`, before anything is written where that is possible.
         """
         with self.explained():
             self._check_file()
-            if self._is_new() and self.config.mode == "rwc":
-                self._begin_new()
+            is_new = self._is_new() and self.config.mode == "rwc"
             if self.file is None:
-                self._keeper = sqlite3.connect(self.uri, uri=True, check_same_thread=False)
-            first = self._open(read_only=False)
-            try:
-                self._make_ready(first)
-                if not first.usable:  # the schema has changed settings of its connection
-                    first, altered = self._open(read_only=False), first
-                    self.close(altered)
-            except BaseException:
-                sqlite3.Connection.close(first)
-                raise
-        return first
-
-    def _begin_new(self) -> None:
-        """Find what is wrong with the settings and the schema before the database is there."""
-        if self.file is None or path.exists(self.file):
-            schema.rehearse(self.schema, self.config)
-        else:
-            self._create(Path(path.realpath(self.file)))
+                schema.rehearse(self.schema, self.config)
+                self._memory_holder = self.open_plain()
+            elif is_new and self._is_missing():
+                self._create(Path(path.realpath(self.file)))
+            elif is_new:
+                schema.rehearse(self.schema, self.config)
 
     def _create(self, file: Path) -> None:
         """Make the file whole under another name; then let it appear under its own.
@@ -134,79 +101,83 @@ class Engine:
         So a failure leaves nothing, and nothing that another process has made meanwhile under
         that name is ever deleted: it is used.
         """
-        draft = file.with_name(f"{file.name[:50]}-new-{uuid4().hex}")
-        try:
-            self._write(draft)
-            # If another process was first, or the file system knows no second name for a file,
-            # SQLite opens or makes the file in its place. If the schema fails there, an empty
-            # database stays: nobody can tell whether another process has opened it.
-            if not _has_journal(draft) and not _has_journal(file):
-                with contextlib.suppress(OSError):
-                    os.link(draft, file)
-        finally:
-            for suffix in ("", "-wal", "-shm", "-journal"):
-                with contextlib.suppress(OSError):
-                    os.unlink(f"{draft}{suffix}")
+        with Draft(file) as draft:
+            maker = copy(self)
+            maker.file = draft.file
+            with contextlib.closing(maker.open_plain()) as connection:
+                if self.schema is not None:
+                    schema.apply(connection, self.schema)
+            draft.publish()
+        if self._is_missing():
+            self.open_plain().close()
 
-    def _write(self, draft: Path) -> None:
-        maker = copy(self)
-        maker.file = draft
-        connection = maker._open(read_only=False)
-        try:
-            if self.schema is not None:
+    def _apply_schema(self) -> None:
+        """Apply the schema to a database without tables, on a connection that is closed after it.
+
+        If it fails, the empty database stays, since nobody can tell whether another process has
+        opened it.
+        """
+        if self.schema is not None and not self.config.read_only:
+            with contextlib.closing(self.open_plain()) as connection:
                 schema.apply(connection, self.schema)
-        finally:
-            sqlite3.Connection.close(connection)
 
-    def _make_ready(self, first: Connection) -> None:
-        raw(first, "SELECT count(*) FROM sqlite_schema").fetchone()  # fails if it is no database
-        if self.schema and not self.config.read_only:
-            schema.apply(first, self.schema)
-        if self.file is not None:
-            self.home.turn = turn_for(self.identity())
+    def _is_missing(self) -> bool:
+        return self.file is not None and not path.exists(self.file)
 
-    def connect(self, *, read_only: bool) -> Connection:
+    def first_connection(self, lender: Lender) -> Connection:
+        """Open the first connection, and read from it: a file may turn out to be no database."""
+        with self.explained():
+            first = self._open(lender, read_only=False)
+            try:
+                if not execute(first, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                    self._apply_schema()
+            except BaseException:
+                sqlite3.Connection.close(first)
+                raise
+        return first
+
+    def connect(self, lender: Lender, *, read_only: bool) -> Connection:
         """Open a connection, for reading only or for both."""
         with self.explained():
-            return self._open(read_only=read_only)
+            return self._open(lender, read_only=read_only)
 
     def convert(self, connection: Connection, *, read_only: bool) -> None:
         """Make a connection that reads of one that writes, or the other way round."""
         read_only = read_only or self.config.read_only
-        raw(connection, f"PRAGMA query_only = {int(read_only)}")
-        connection.read_only = connection.watch.read_only = read_only
+        execute(connection, f"PRAGMA query_only = {int(read_only)}")
+        connection.read_only = read_only
 
-    def close(self, connection: Connection) -> None:
+    def close(self, connection: Connection, write_lock: WriteLock) -> None:
         """Close a connection that nobody uses.
 
         An earlier ``interrupt()`` leaves a flag that makes the last checkpoint fail, and the
         ``-wal`` file stay; a statement that runs to its end clears it.
         """
         shared = None if self.is_substituted else self.file
-        with self.home.turn.closing:
+        with write_lock.closing:
             if connection.closed or connection.parked:
                 return
-            with alone(shared):
+            with one_at_a_time(shared):
                 with contextlib.suppress(sqlite3.Error):
-                    raw(connection, "SELECT 1").fetchone()
+                    execute(connection, "SELECT 1").fetchone()
                 sqlite3.Connection.close(connection)
                 connection.closed = True
 
-    def optimize(self, connection: Connection) -> None:
+    def optimize(self, connection: Connection, write_lock: WriteLock) -> None:
         """Let SQLite bring its statistics up to date, without waiting for anybody."""
         if self.config.read_only or self.is_substituted:
             return
-        with self.home.turn.closing, contextlib.suppress(sqlite3.Error):
+        with write_lock.closing, contextlib.suppress(sqlite3.Error):
             if not connection.closed:
                 self.convert(connection, read_only=False)
                 for pragma in ("busy_timeout = 0", "analysis_limit = 400", "optimize"):
-                    raw(connection, f"PRAGMA {pragma}").fetchall()
+                    execute(connection, f"PRAGMA {pragma}").fetchall()
 
     def finish(self) -> None:
         """Tidy up when the last connection is closed. Never raises for what SQLite refuses."""
-        if self._keeper is not None:
-            self._keeper.close()
-            self._keeper = None
+        if self._memory_holder is not None:
+            self._memory_holder.close()
+            self._memory_holder = None
         elif self.file is not None and self.config.read_only:
             self._remove_wal(self.file)
 
@@ -244,7 +215,7 @@ class Engine:
             source.execute("PRAGMA query_only = 1")
             yield source
         finally:
-            with alone(self.file):
+            with one_at_a_time(self.file):
                 source.close()
             self.finish()
 
@@ -257,27 +228,27 @@ class Engine:
 
     def copy_memory_to(self, other: Engine | None) -> None:
         """Copy a database in memory to another one."""
-        if self._keeper is not None and other is not None and other._keeper is not None:
-            self._keeper.backup(other._keeper)
+        if (
+            self._memory_holder is not None
+            and other is not None
+            and other._memory_holder is not None
+        ):
+            self._memory_holder.backup(other._memory_holder)
 
     def forget(self, *, clean: bool) -> None:
-        """In a forked child: never touch what was inherited.
-
-        Where a connection was open in the parent, SQLite's own record of the file's locks was
-        inherited with it and is wrong here: the file cannot be used safely in this process.
-        """
-        if self._keeper is not None:
-            keep_for_ever(self._keeper)
+        """Leave, in a forked child, what was inherited."""
+        if self._memory_holder is not None:
+            keep_for_ever(self._memory_holder)
         elif not clean:
-            _inherited_open.add(self.identity())
+            inheritance.distrust_file(self.identity())
 
     # -- opening ------------------------------------------------------------------------
 
-    def _open(self, *, read_only: bool) -> Connection:
-        connection = sqlite3.connect(factory=Connection, **self._arguments)
-        connection.home = self.home
+    def _open(self, lender: Lender, *, read_only: bool) -> Connection:
+        # Not by sqlite3.connect(), which instrumentation replaces with a function of its own.
+        connection = Connection(lender, **self._arguments)
         try:
-            configure.connection(connection, self.config)
+            self._set_up(connection)
             self.convert(connection, read_only=read_only)
         except BaseException:
             sqlite3.Connection.close(connection)
@@ -289,8 +260,25 @@ class Engine:
         with self.explained():
             connection.open_again(**self._arguments)
             connection.parked = False
-            configure.connection(connection, self.config)
+            self._set_up(connection)
             self.convert(connection, read_only=connection.read_only)
+
+    def _set_up(self, connection: Connection) -> None:
+        configure.configure(connection, self.config)
+        connection.restore()
+        if connection.timed:
+            handler = connection.progress_handler()
+            sqlite3.Connection.set_progress_handler(connection, handler, 10_000)
+
+    def open_plain(self) -> sqlite3.Connection:
+        """Open a connection that is configured, but is nobody's."""
+        connection = sqlite3.Connection(**self._arguments)
+        try:
+            configure.configure(connection, self.config)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     @property
     def _arguments(self) -> dict[str, Any]:
@@ -308,18 +296,11 @@ class Engine:
 
     def _check_file(self) -> None:
         """Raise :class:`DatabaseOpenError` where it cannot be opened, as far as that is known."""
-        if _distrusted:
-            raise DatabaseOpenError(_distrusted)
+        inheritance.check(self.identity())
         if self.file is None:
             return
-        if _inherited_open and self.identity() in _inherited_open:
-            raise DatabaseOpenError(
-                "a connection to it was in a transaction, or had a cursor open, when this process"
-                " was forked; SQLite cannot use the file safely here. End the transaction before"
-                " the fork, or start the process by 'spawn'"
-            )
         if not self.is_substituted:
-            access.check(self.file, self.config.mode)
+            file_access.check(self.file, self.config.mode)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -342,15 +323,15 @@ class Engine:
         if self.file is None or code not in _NO_ACCESS:
             return ""
         file = Path(path.realpath(self.file))
-        problem = access.side_file_barred(file, read_only=self.config.read_only)
+        problem = file_access.side_file_barred(file, read_only=self.config.read_only)
         if not problem and error.sqlite_errorcode != sqlite3.SQLITE_READONLY:  # that is a write
-            problem = access.no_place_for_shm(file)
+            problem = file_access.no_place_for_shm(file)
         return problem
 
     def _remove_wal(self, file: Path) -> None:
         """Remove the -wal file that reading has made: a read-only connection cannot."""
         if path.exists(f"{file}-wal") and os.access(file, os.W_OK):
-            with alone(file), contextlib.suppress(sqlite3.Error):
+            with one_at_a_time(file), contextlib.suppress(sqlite3.Error):
                 uri = _file_uri(file, "rw")
                 with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0)) as last:
                     last.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -358,11 +339,6 @@ class Engine:
 
 def _file_uri(file: Path, mode: str) -> str:
     return f"file:{quote(os.fsencode(file))}?mode={mode}"
-
-
-def _has_journal(file: Path) -> bool:
-    """Whether SQLite would write into the file what is left of another one of that name."""
-    return path.exists(f"{file}-wal") or path.exists(f"{file}-journal")
 
 
 def _memory_uri() -> str:

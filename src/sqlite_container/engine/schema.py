@@ -9,11 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..connection.connection import Connection
 from ..errors import ConfigurationError, Mistake, SchemaError
 from ..sqlite.file_state import state_of
+from ..sqlite.raw import execute
 from ..sqlite.statements import first_word, split
-from ..writing.begin import raw
 from . import configure
 
 if TYPE_CHECKING:
@@ -69,20 +68,18 @@ def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
             _commit(stage, schema)
 
 
-def apply(connection: Connection, schema: Schema) -> None:
+def apply(connection: sqlite3.Connection, schema: Schema) -> None:
     """Apply it if the database is empty, in one transaction; another process may be faster."""
-    if raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+    if execute(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         return  # without waiting for those who write
-    raw(connection, "BEGIN IMMEDIATE")
+    execute(connection, "BEGIN IMMEDIATE")
     try:
-        if not raw(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            connection.start_watching()
+        if not execute(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             _run(connection, schema)
         _commit(connection, schema)
     finally:
-        connection.stop_watching()
         if connection.in_transaction:
-            raw(connection, "ROLLBACK")
+            execute(connection, "ROLLBACK")
 
 
 def _run(connection: sqlite3.Connection, schema: Schema) -> None:
@@ -93,7 +90,7 @@ def _run(connection: sqlite3.Connection, schema: Schema) -> None:
         if word == "ATTACH":
             raise _error(schema, line, "ATTACH: a schema is for one database; leave it out")
         try:
-            raw(connection, statement)
+            execute(connection, statement)
         except sqlite3.Error as error:
             raise _error(schema, line, f"{error}{_CURES.get(word, '')}") from error
         if not connection.in_transaction:
@@ -111,7 +108,7 @@ def _error(schema: Schema, line: int, problem: str) -> SchemaError:
 def _commit(connection: sqlite3.Connection, schema: Schema) -> None:
     """Commit; only then does SQLite look at foreign keys that are deferred."""
     try:
-        raw(connection, "COMMIT")
+        execute(connection, "COMMIT")
     except sqlite3.IntegrityError as error:
         problem = f"{error} at the end of it{_dangling(connection)}"
         raise SchemaError(f"schema {str(schema.file)!r}: {problem}") from error
@@ -120,7 +117,7 @@ def _commit(connection: sqlite3.Connection, schema: Schema) -> None:
 def _dangling(connection: sqlite3.Connection) -> str:
     """Which reference leads nowhere, if SQLite can tell."""
     with contextlib.suppress(sqlite3.Error):
-        for table, row, parent, _ in raw(connection, "PRAGMA foreign_key_check"):
+        for table, row, parent, _ in execute(connection, "PRAGMA foreign_key_check"):
             which = "a row" if row is None else f"row {row}"
             return f": {which} of {table!r} refers to a row that {parent!r} does not have; add it"
     return ""

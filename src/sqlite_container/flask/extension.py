@@ -12,12 +12,8 @@ from flask import Flask
 from ..container.checks import check_container, check_settings, set_folders
 from ..engine.engine import Folders
 from ..errors import ConfigurationError, Mistake
-from ..process import exit as lifecycle
-from . import injection as wiring
-from . import reloader as watcher
-from . import request_scope as scope
-from . import unavailable
-from . import wiring_checks as views
+from ..process.exit import shutdown_at_exit
+from . import injection, reloader, request_scope, unavailable, wiring_checks
 
 
 def init_app(app: Flask, container: containers.Container, *, signals: bool = True) -> None:
@@ -31,21 +27,21 @@ def init_app(app: Flask, container: containers.Container, *, signals: bool = Tru
     :class:`WiringError`, each with every mistake found.
     """
     container = _checked(app, container)
-    if wiring.EXTENSION in app.extensions:
+    if injection.EXTENSION in app.extensions:
         problem = "the app has a container already; call init_app once for each app"
         raise ConfigurationError([Mistake(app.name, problem)])
     data, package = Path(app.instance_path), Path(app.root_path)
     set_folders(container, Folders(data, (package, data)))
     check_settings(container)
-    views.check(app, container, finally_=False)
-    app.extensions[wiring.EXTENSION] = container
+    wiring_checks.check(app, container, finally_=False)
+    app.extensions[injection.EXTENSION] = container
     app.container = container  # type: ignore[attr-defined]
-    scope.connect(app)
+    request_scope.connect(app)
     unavailable.answer(app)
     _check_at_first_request(app, container)
     _check_commands(app, container)
-    lifecycle.shutdown_at_exit(container, signals=signals)
-    watcher.install()
+    shutdown_at_exit(container, signals=signals)
+    reloader.install()
 
 
 def _checked(app: Any, container: Any) -> containers.DynamicContainer:
@@ -62,8 +58,8 @@ def _checked(app: Any, container: Any) -> containers.DynamicContainer:
 
 def _check_at_first_request(app: Flask, container: Any) -> None:
     def check_views() -> None:
-        views.check(app, container, finally_=True)
-        scope.end_first(app)
+        wiring_checks.check(app, container, finally_=True)
+        request_scope.end_first(app)
         functions = app.before_request_funcs[None]
         # A new list: the old one is being walked through at this moment.
         app.before_request_funcs[None] = [each for each in functions if each is not check_views]
@@ -78,7 +74,7 @@ def _check_commands(app: Flask, container: Any) -> None:
     def checked(ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = get_command(ctx, cmd_name)
         if command is not None:
-            views.check_command(cmd_name, command, container)
+            wiring_checks.check_command(cmd_name, command, container)
         return command
 
     app.cli.get_command = checked  # type: ignore[method-assign]

@@ -11,29 +11,36 @@ import os
 import signal
 import subprocess
 import sys
+from functools import cache
 from time import monotonic, sleep
 from typing import Any
+
+from ..pool.closing import limits
 
 HEAD_START = 0.3
 """Seconds to wait before the child is told: often it was told already, as the watcher was."""
 PATIENCE = 2.0
 """Seconds that a child may take: closing its databases is limited to one under the reloader."""
-_installed = False
 
 
 def install() -> None:
-    """Do so in this process, if it can become a watcher. Safe to call twice."""
-    global _installed
-    if not _installed and hasattr(os, "waitid") and _may_watch():
-        _installed = True
-        sys.addaudithook(_let_child_end)
+    """Let a watcher give its child time to end, and the child end in time. Safe to call twice."""
+    if os.environ.get("WERKZEUG_RUN_MAIN") == "true":
+        limits.hurry()
+    elif hasattr(os, "waitid") and _may_watch():
+        _add_hook()
+
+
+@cache
+def _add_hook() -> None:
+    """Once for each process: an audit hook stays for ever."""
+    sys.addaudithook(_let_child_end)
 
 
 def _may_watch() -> bool:
-    """Not the watched child, and no production server or test run."""
+    """Tell whether this process may become a watcher: no production server, no test run."""
     others = ("granian", "gunicorn", "pytest", "uwsgi", "waitress")
-    is_child = os.environ.get("WERKZEUG_RUN_MAIN") == "true"
-    return not is_child and not any(other in sys.modules for other in others)
+    return not any(other in sys.modules for other in others)
 
 
 def _let_child_end(event: str, args: tuple[Any, ...]) -> None:

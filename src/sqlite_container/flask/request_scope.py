@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import get_ident
+from threading import Lock, current_thread, get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
 
@@ -11,42 +11,132 @@ from flask import globals as flask_globals
 from flask.globals import _cv_app
 from werkzeug.wsgi import ClosingIterator
 
-from ..connection.borrower import Origin, caller
+from ..connection.connection import Connection
 from ..connection.error_translation import cut_short
-from ..container.scope import Scope, install
+from ..connection.origin import Origin, caller, frameworks, line_of
+from ..container.scope import scopes
+from ..database.database import Database
 from ..errors import OutsideAppContext
-from . import injection as wiring
+from ..threads.liveness import is_unwound, sign_of_life
+from . import injection
 
 if TYPE_CHECKING:
     from flask.ctx import AppContext
 
-    from ..connection.connection import Connection
-
 _KEY = "_sqlite_container_scope"
 _current_request = getattr(flask_globals, "_cv_request", _cv_app)  # one context since Flask 3.2
+frameworks |= {"flask", "werkzeug", "asgiref"}
 
 
-class AppScope(Scope):
-    """The connections that are out to one app context, and the request they are used for.
+class AppScope:
+    """The connections of one app context, and their borrower: it may use them in any thread.
 
-    Keeps neither the app nor the context alive.
+    Each is lent at its first use, and given back once. Keeps neither the app nor the context
+    alive. ``_lock`` guards lending: two threads of one request that ask at the same moment get
+    the same connection.
     """
 
-    __slots__ = ("_app", "_request", "body")
+    __slots__ = (
+        "__weakref__",
+        "_alive",
+        "_app",
+        "_called_from",
+        "_ended",
+        "_lock",
+        "_request",
+        "body",
+        "connections",
+        "expected",
+        "readers",
+        "sender",
+        "streaming",
+        "thread",
+    )
 
     current = _cv_app.get
 
     def __init__(self, context: AppContext) -> None:
         request: Request | None = getattr(_current_request.get(None), "request", None)
-        super().__init__(ref(context), caller(4) if request is None else None)
+        self.thread = current_thread()
+        self._alive = sign_of_life()
+        self._called_from = caller(4) if request is None else None
         self._app = ref(context.app)
         self._request = request
+        self.expected = ref(context)
+        self.connections: dict[Database, Connection] = {}
+        self.readers: dict[Database, Connection] = {}
         self.body: ref[Body] | None = None
+        self.streaming = False
+        self.sender = 0  # the thread that runs the body at this moment, in whichever context
+        self._ended = False
+        self._lock = Lock()
+
+    # -- what it has borrowed -------------------------------------------------------------
+
+    def lend(self, database: Database, *, read_only: bool) -> Connection:
+        """Return this scope's connection to ``database``. Raises what the pool's ``lend()`` does."""
+        held = self.readers if read_only else self.connections
+        with self._lock:
+            connection = held.get(database)
+            if connection is None or connection.borrower is not self:
+                connection = held[database] = database.lend(self, read_only=read_only)
+            return connection
+
+    def release(self) -> None:
+        """Give everything back. Safe to call twice."""
+        for held in (self.connections, self.readers):
+            while held:
+                _, connection = held.popitem()
+                connection.lender.give_back(connection, self)
+
+    def end(self) -> None:
+        """End with the context. What a response's body still needs goes back when that is sent."""
+        self._ended = True
+        if not self.streaming:
+            self.release()
+
+    def body_sent(self) -> None:
+        """Give back: the body is sent, or nobody wants it any more. Safe to call twice."""
+        self.streaming = False
+        if self._ended:
+            self.release()
+
+    @property
+    def held(self) -> list[Connection]:
+        """The connections that are out to this scope."""
+        return [*self.connections.values(), *self.readers.values()]
+
+    # -- as a borrower --------------------------------------------------------------------
+
+    def may_use_it_here(self) -> bool:
+        """Tell whether the code runs in its context, or makes the body of its response."""
+        context = self.expected()
+        is_in_context = context is not None and self.current(None) is context
+        return is_in_context or self.sender == get_ident()
 
     def gone(self) -> bool:
-        return super().gone() and (self.unwound or self.body is None or self.body() is None)
+        """Tell whether its context is gone, and its body."""
+        if self.unwound:
+            return True
+        return self.expected() is None and (self.body is None or self.body() is None)
+
+    def thread_is_over(self) -> bool:
+        """Tell whether the thread that pushed the context has ended."""
+        return self._alive() is None
+
+    @property
+    def unwound(self) -> bool:
+        """Whether its thread has left every block, because the process ends."""
+        return is_unwound(self.thread)
+
+    def forget(self) -> None:
+        """Lend others, in a forked child, when they are asked for: these are the parent's."""
+        self.connections.clear()
+        self.readers.clear()
+        self._lock = Lock()
 
     def describe(self) -> str | None:
+        """Return the request, in words."""
         request = self._request
         if request is None:
             return None
@@ -54,15 +144,16 @@ class AppScope(Scope):
 
     @property
     def origin(self) -> Origin | None:
+        """The view that the connection was injected into, or the line that asked for it."""
         app, request = self._app(), self._request
         if request is None:
-            return super().origin
+            return None if self._called_from is None else line_of(self._called_from)
         if app is None or request.endpoint not in app.view_functions:
             return None
         view = app.view_functions[request.endpoint]
         view_class = getattr(view, "view_class", None)
         view = getattr(view_class, request.method.lower(), view)
-        code = getattr(list(wiring.layers(view))[-1], "__code__", None)
+        code = getattr(list(injection.layers(view))[-1], "__code__", None)
         return code and (code.co_filename, code.co_firstlineno, code.co_name)
 
 
@@ -77,7 +168,7 @@ def find_scope() -> AppScope:
     held: dict[str, AppScope] = context.g.__dict__
     scope = held.get(_KEY)
     if scope is None:
-        if wiring.EXTENSION not in context.app.extensions:
+        if injection.EXTENSION not in context.app.extensions:
             _refuse(context.app)
         scope = held.setdefault(_KEY, AppScope(context))
     return scope
@@ -98,7 +189,7 @@ def _refuse(app: Flask) -> NoReturn:
 
 def connect(app: Flask) -> None:
     """Have the connections of every app context of ``app`` given back."""
-    install(find_scope)
+    scopes.install(find_scope)
     # Functions of this kind run last to first. Ours runs last, to see the final response.
     app.after_request_funcs.setdefault(None, []).insert(0, _wait_for_body)
     end_first(app)
@@ -174,7 +265,7 @@ class Body:
         try:
             return next(self._parts)
         except BaseException as error:  # the end among them
-            interrupted = cut_short(error, self._scope.held)
+            interrupted = cut_short(error, [each.lender for each in self._scope.held])
             self._scope.body_sent()
             if interrupted is not None:
                 raise interrupted from None  # the server prints it
@@ -197,4 +288,4 @@ def _may_read(response: Response, scope: AppScope) -> bool:
     """A file sent by ``send_file`` needs no connection, unless that file is a blob."""
     if not response.direct_passthrough:
         return True
-    return any(connection.children.has_open_blob() for connection in scope.held)
+    return any(connection.cursors.has_open_blob() for connection in scope.held)

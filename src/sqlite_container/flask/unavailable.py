@@ -10,8 +10,8 @@ from flask import Flask, current_app, request
 from werkzeug.exceptions import ServiceUnavailable
 
 from ..connection.error_translation import cut_short
-from ..errors import UNAVAILABLE
-from . import request_scope as scope
+from ..errors import UNAVAILABLE, WriteDeadlock
+from . import request_scope
 
 RETRY_AFTER = 1
 """Seconds after which a client may try again."""
@@ -31,7 +31,7 @@ def answer(app: Flask) -> None:
 
 def _unavailable_if_cut_short(error: OperationalError) -> Any:
     """sqlite3's own error, for a query that was interrupted while its rows were fetched."""
-    interrupted = cut_short(error, scope.held())
+    interrupted = cut_short(error, [each.lender for each in request_scope.held()])
     if interrupted is not None:
         return current_app.handle_user_exception(interrupted)
     own = _own_handler(error)
@@ -41,6 +41,8 @@ def _unavailable_if_cut_short(error: OperationalError) -> Any:
 
 
 def _unavailable(error: Exception) -> Any:
+    if isinstance(error, WriteDeadlock):
+        raise error  # it will never pass: a mistake in the app
     own = _own_handler(error)
     if own is not None:
         return current_app.ensure_sync(own)(error)

@@ -23,8 +23,7 @@ from flask.views import http_method_funcs
 from ..container.providers import SQLite, reaches_database
 from ..container.sqlite_dict import SQLiteDict
 from ..errors import WiringError
-from . import injection as wiring
-from . import parameters
+from . import injection, parameters
 from .parameters import is_marker
 
 _CURE = "put '@inject' directly above 'def', below the route"
@@ -35,14 +34,14 @@ def check(app: Flask, container: containers.DynamicContainer, *, finally_: bool)
 
     Until ``finally_``, a module that is not wired may still become so.
     """
-    wiring.bind(container)
+    injection.bind(container)
     known = _Known(container, finally_=finally_)
     _raise([*_mistakes_in(_called_by(app), known), *_class_attributes(app, known)])
 
 
 def check_command(name: str, command: click.Command, container: Any) -> None:
     """Raise :class:`WiringError` with every mistake in a command, or a group of them."""
-    wiring.bind(container)
+    injection.bind(container)
     _raise(_mistakes_in(_command(name, command), _Known(container, finally_=True)))
 
 
@@ -121,8 +120,8 @@ def _mistakes_in(called: Iterable[tuple[str, Any]], known: _Known) -> Iterator[s
 def _below(function: Any, seen: set[int]) -> Iterator[Any]:
     """A function, and those that its decorators keep without telling (``functools.wraps``)."""
     yield function
-    for each in wiring.layers(function):
-        if id(each) in seen or wiring.patched_of(each) is not None:
+    for each in injection.layers(function):
+        if id(each) in seen or injection.patched_of(each) is not None:
             return
         seen.add(id(each))
         for cell in getattr(each, "__closure__", None) or ():
@@ -132,9 +131,9 @@ def _below(function: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _mistakes(function: Any, known: _Known) -> Iterator[str]:
-    patched = wiring.injected(function)
+    patched = injection.injected(function)
     if patched is None:
-        for each in wiring.layers(function):
+        for each in injection.layers(function):
             yield from _not_injected(each, known)
         return
     for name, marker in patched.reference_injections.items():
@@ -176,7 +175,7 @@ def _passed_over(parameter: parameters.Parameter, known: _Known) -> Iterator[str
 
 def _class_attributes(app: Flask, known: _Known) -> Iterator[str]:
     """Markers in the body of a view class, where nothing puts a connection in their place."""
-    wired = wiring.wired_to(known.container)
+    wired = injection.wired_to(known.container)
     for endpoint, function in app.view_functions.items():
         for each in getattr(getattr(function, "view_class", None), "__mro__", ()):
             if known.finally_ or wired(each):
@@ -192,7 +191,7 @@ def _class_attributes(app: Flask, known: _Known) -> Iterator[str]:
 def _unresolved(name: str, marker: Any, patched: Any, known: _Known) -> Iterator[str]:
     function = patched.patched
     what = f"parameter {name!r} would receive the marker itself, because"
-    if not wiring.wired_to(known.container)(function):
+    if not injection.wired_to(known.container)(function):
         if known.finally_:
             yield (
                 f"{what} no container is wired to module {function.__module__!r}; name it in the"
@@ -207,8 +206,8 @@ def _unresolved(name: str, marker: Any, patched: Any, known: _Known) -> Iterator
 
 def _wrong_kind(name: str, marker: Any, patched: PatchedCallable) -> Iterator[str]:
     provider: Any = patched.injections[name]
-    target = provider.target() if isinstance(provider, wiring.AppProvider) else provider
-    if isinstance(target, SQLite | SQLiteDict) and isinstance(marker, wiring.PROVIDE):
+    target = provider.target() if isinstance(provider, injection.AppProvider) else provider
+    if isinstance(target, SQLite | SQLiteDict) and isinstance(marker, injection.PROVIDE):
         yield (
             f"parameter {name!r} would receive the whole container of {target.path!r}; add"
             f" {_member_of(target)}"
@@ -247,6 +246,6 @@ def _paths(members: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _where(function: Any) -> str:
-    innermost = list(wiring.layers(function))[-1]
+    innermost = list(injection.layers(function))[-1]
     code = getattr(innermost, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)

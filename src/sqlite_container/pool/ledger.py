@@ -1,8 +1,9 @@
-"""Who holds which connection, and who is next: the pool's state, without locks or threads."""
+"""Who holds which connection, and who is next: the state of a pool, without locks or I/O."""
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 C = TypeVar("C", bound=Any)
@@ -30,7 +31,7 @@ class Ledger(Generic[C, W]):
 
     A waiter is given a connection, or the right to open one, at the moment it becomes free:
     whoever comes later cannot take it. ``known`` has every connection that is open, also
-    while it goes from one place to the other.
+    while it goes from one place to the other. Only under the pool's lock.
     """
 
     def __init__(self, max_size: int) -> None:
@@ -68,16 +69,23 @@ class Ledger(Generic[C, W]):
         self.opening.discard(borrower)
         self.out[connection] = borrower
 
-    def free(self, connection: C, now: float) -> W | None:
-        """A connection came back: the waiter it goes to, or None when it is idle now."""
-        if self.waiters:
-            return self.waiters.popleft()
-        self.idle.append((connection, now))
-        return None
+    def next_waiter(self) -> W | None:
+        """The one who has waited longest, if what comes free now is for a waiter."""
+        return self.waiters[0] if self.waiters else None
 
-    def vacate(self) -> W | None:
-        """A place may have come free: the waiter that may claim it, or None."""
-        return self.waiters.popleft() if self.waiters and self.size < self.max_size else None
+    def leave_queue(self, waiter: W) -> None:
+        """Take a waiter out of the queue, if it is there."""
+        with suppress(ValueError):
+            self.waiters.remove(waiter)
+
+    def keep(self, connection: C, now: float) -> None:
+        """Put a connection that came back, and that nobody waits for, among the idle ones."""
+        self.idle.append((connection, now))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another connection may be opened."""
+        return self.size < self.max_size
 
     def expire(self, before: float) -> list[C]:
         """Take out what has been idle since before that moment; the oldest stand first."""
@@ -92,6 +100,10 @@ class Ledger(Generic[C, W]):
         """Take out everything that is idle."""
         return self.expire(float("inf"))
 
-    def strays(self) -> list[C]:
-        """What is neither idle nor out, because an exception came while it was handed over."""
-        return list(self.known - self.out.keys() - {connection for connection, _ in self.idle})
+    def strays(self) -> set[C]:
+        """What is neither idle nor out: it is being given back, or an exception has kept it."""
+        return self.known - self.out.keys() - {connection for connection, _ in self.idle}
+
+    def lost(self) -> list[C]:
+        """Those of them that nobody is giving back."""
+        return [each for each in self.strays() if each.running is None]

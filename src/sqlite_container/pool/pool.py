@@ -1,30 +1,76 @@
-"""Lending connections: the fair queue, time-outs, give-back, and what is around a fork."""
+"""Lending connections: who gets one, who waits, and how each of them comes back."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import sqlite3
-from threading import get_ident
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
+from typing import Any
 
-from ..connection.borrower import Borrower, holder
+from ..connection.borrower import Borrower
 from ..connection.connection import Connection
+from ..connection.inside import Mark, entrances
 from ..engine.engine import Engine
 from ..errors import DatabaseClosed, PoolTimeout, TooManyRequests
-from ..sqlite.fork_safety import keep_for_ever
-from . import keeper
-from . import reports as report
-from .keeper import Keeper, Waiter
+from ..log import logger
+from ..threads.bell import Bell
+from ..writing.write_lock import WriteLock
+from . import housekeeper as housekeeping
+from . import reports
+from .fork_pause import ForkPause
+from .holders import Holder, record_of
+from .housekeeper import Housekeeper
+from .ledger import Ledger
+from .waiter import Waiter
 
 
-class Pool(Keeper):
-    """The connections of one open database: lent, given back, closed, parked for a fork."""
+class Pool:
+    """The connections of one open database: lent, given back, closed.
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        home = engine.home
-        home.give_back, home.reopen, home.look_after = self.give_back, self.reopen, self.look_after
+    ``_lock`` guards the ledger, ``closing``, and the fork pause. No connection is opened, reset
+    or closed under it, and nothing that loops stands in a block that holds it: an exception at
+    the jump back would leave it locked.
+    """
+
+    def __init__(self, engine: Engine, write_lock: WriteLock) -> None:
+        self.engine = engine
+        self.name = engine.name
+        self.place = engine.place
+        self.write_lock = write_lock
+        self.busy_timeout = engine.config.busy_timeout
+        self.statement_timeout = engine.config.statement_timeout
+        self.row_factory = engine.config.row_factory
+        self.text_factory: Any = engine.text_factory
+        self.closing = False
+        self.returned = Bell()
+        self._config = engine.config.pool
+        self._max_lifetime = self._config.max_lifetime
+        self._reads_only = engine.config.read_only
+        self._lock = threading.Lock()
+        self._ledger: Ledger[Connection, Waiter] = Ledger(self._config.max_size)
+        self._housekeeper = Housekeeper(self, self._config)
+        self._fork = ForkPause(self)
+
+    def __repr__(self) -> str:
+        ledger = self._ledger
+        return (
+            f"<Pool of database {self.name!r}: {len(ledger.out)} of {ledger.max_size} out,"
+            f" {len(ledger.waiters)} waiting>"
+        )
+
+    def open(self) -> None:
+        """Open the first connection."""
+        try:
+            first = self._counted(lambda: self.engine.first_connection(self))
+        except BaseException:
+            self.engine.finish()
+            raise
+        with self._lock:
+            self._ledger.known.add(first)
+            self._ledger.keep(first, monotonic())
 
     # -- lending ------------------------------------------------------------------------
 
@@ -37,10 +83,11 @@ class Pool(Keeper):
         read_only = read_only or self._reads_only
         ledger = self._ledger
         waiter = None
+        if self._fork.is_on:
+            self._fork.wait()
         with self._lock:
-            if self._forking or self._closing:
-                self._wait_for_fork()
-                self._refuse_if_closing()
+            if self.closing:
+                raise self._is_closed()
             ledger.counters.requests_num += 1
             connection = None if ledger.waiters else ledger.take(read_only=read_only)
             if connection is not None:
@@ -54,27 +101,30 @@ class Pool(Keeper):
         return connection
 
     def _enqueue(self, borrower: Borrower) -> Waiter:
+        """Add a waiter to the queue. The caller holds the lock."""
         counters, limit = self._ledger.counters, self._config.max_waiting
         if limit and len(self._ledger.waiters) >= limit:
             counters.requests_errors += 1
             raise TooManyRequests(
-                f"{self.engine.place}: {limit} requests wait for a connection already"
-                " (pool.max_waiting)"
+                f"{self.place}: {limit} requests wait for a connection already (pool.max_waiting)"
             )
         counters.requests_queued += 1
         waiter = Waiter(borrower)
         self._ledger.waiters.append(waiter)
         return waiter
 
+    def _hand_out(self, connection: Connection, borrower: Borrower) -> None:
+        """Make a borrower the owner. The caller holds the lock."""
+        self._ledger.out[connection] = borrower
+        connection.begin_loan(borrower)
+
     def _wait(self, waiter: Waiter) -> Connection | None:
         began = monotonic()
         deadline = began + self._config.timeout
         try:
-            while not waiter.bell.acquire(
-                timeout=max(0.0, min(keeper.LOOK, deadline - monotonic()))
-            ):
+            while not waiter.bell.wait(min(housekeeping.LOOK, deadline - monotonic())):
                 self._find_the_dead()
-                if monotonic() >= deadline:
+                if waiter.granted or monotonic() >= deadline:
                     break
         except BaseException:
             self._give_up(waiter)
@@ -82,9 +132,8 @@ class Pool(Keeper):
         return self._accept(waiter, monotonic() - began)
 
     def _find_the_dead(self) -> None:
-        """Look after what is out; a context that a dead thread has left may be in a circle."""
-        borrowers = [borrower for _, borrower in self.out()]
-        if any(not each.thread.is_alive() and not each.gone() for each in borrowers):
+        """Look after what is out; what a dead borrower has left may be in a circle of references."""
+        if any(each.thread_is_over() and not each.gone() for _, each in self.out()):
             gc.collect()
         self.look_after()
 
@@ -93,25 +142,23 @@ class Pool(Keeper):
         with self._lock:
             counters = self._ledger.counters
             counters.requests_wait_ms += waited * 1000
+            self._ledger.leave_queue(waiter)
             if waiter.granted:
                 if waiter.connection is not None:
-                    waiter.connection.lend(waiter.borrower)  # to this thread
+                    waiter.connection.begin_loan(waiter.borrower)  # of this thread
                 return waiter.connection
             counters.requests_errors += 1
-            if waiter in self._ledger.waiters:
-                self._ledger.waiters.remove(waiter)
-            self._refuse_if_closing()
+            if self.closing:
+                raise self._is_closed()
         raise self._timed_out(waited)
 
     def _give_up(self, waiter: Waiter) -> None:
         with self._lock:
-            if not waiter.granted:
-                if waiter in self._ledger.waiters:
-                    self._ledger.waiters.remove(waiter)
-                return
-        if waiter.connection is None:
-            self._abandon(waiter.borrower)
-        else:
+            self._ledger.leave_queue(waiter)
+            granted = waiter.granted
+        if granted and waiter.connection is None:
+            self.abandon(waiter.borrower)
+        elif granted and waiter.connection is not None:
             self.give_back(waiter.connection, waiter.borrower)
 
     def _prepare(
@@ -124,180 +171,330 @@ class Pool(Keeper):
             if connection.read_only is not read_only:
                 self.engine.convert(connection, read_only=read_only)
         except BaseException:
-            self._discard(connection)
+            self.discard(connection)
             raise
         return connection
 
     def _open_one(self, borrower: Borrower, *, read_only: bool) -> Connection:
         try:
-            connection = self._opened(lambda: self.engine.connect(read_only=read_only))
+            connection = self._counted(lambda: self.engine.connect(self, read_only=read_only))
         except BaseException:
-            self._abandon(borrower)
+            self.abandon(borrower)
             raise
         with self._lock:
             self._ledger.opened(connection, borrower)
-            connection.lend(borrower)
-            closing = self._closing
+            connection.begin_loan(borrower)
+            closing = self.closing
         if closing:
-            self._discard(connection)
-            self._refuse_if_closing()
+            self.discard(connection)
+            raise self._is_closed()
         return connection
 
-    def _refuse_if_closing(self) -> None:
-        if self._closing:
-            raise DatabaseClosed(f"{self.engine.place}: it is closed, or closing")
+    def _counted(self, open_: Callable[[], Connection]) -> Connection:
+        counters, began = self._ledger.counters, monotonic()
+        counters.connections_num += 1
+        try:
+            return open_()
+        except BaseException:
+            counters.connections_errors += 1
+            raise
+        finally:
+            counters.connections_ms += (monotonic() - began) * 1000
+
+    def _is_closed(self) -> DatabaseClosed:
+        return DatabaseClosed(f"{self.place}: it is closed, or closing")
 
     def _timed_out(self, waited: float) -> PoolTimeout:
         out = "; ".join(map(str, self.holders()))
         return PoolTimeout(
-            f"{self.engine.place}: no connection came free within {waited:.2f} s"
+            f"{self.place}: no connection came free within {waited:.2f} s"
             f" (pool.timeout); all {self._config.max_size} (pool.max_size) are out: {out}"
         )
 
     # -- giving back --------------------------------------------------------------------
 
-    def give_back(self, connection: Connection, borrower: Borrower) -> None:
+    def give_back(self, connection: Connection, borrower: Borrower | None) -> None:
         """End the loan. Safe to call twice: only the one who holds a connection gives it back.
 
-        What was not committed is rolled back, and reported. Raises nothing but what
-        interrupts the thread.
+        What was not committed is rolled back, and reported. While another thread is inside the
+        connection, it is left alone until that has left. Raises nothing but what interrupts the
+        thread.
         """
-        if connection.borrower is not borrower:
+        if borrower is None or connection.borrower is not borrower:
             return
-        now, lent = monotonic(), connection.since
-        overdue = now - lent >= self._leak_threshold
-        record = self._overdue(connection, borrower, now) if overdue else None
-        uncommitted = healthy = False
-        try:
-            uncommitted = connection.take_back()
-            healthy = connection.usable
-        except sqlite3.Error as error:
-            report.logger.warning("%s: a connection is replaced: %s", self.engine.place, error)
-        finally:
-            self._settle(connection, now, healthy=healthy)
-        if uncommitted:
-            # Not of the connection: it may be out to the next by now.
-            told = holder(self.engine.name, borrower, lent=lent, read_only=False)
-            report.uncommitted(self.engine.place, borrower, told)
-        if record is not None:
-            report.leak(self.engine.place, borrower, record, "was out")
+        if connection.end_loan():
+            self._return(connection, borrower)
+        elif connection.running is not None:
+            record = record_of(self.name, borrower, lent=connection.since, connection=connection)
+            what = "was given back while a thread was inside it, and goes back when that has left"
+            reports.leak(self.place, borrower, record, what)
 
-    def _settle(self, connection: Connection, now: float, *, healthy: bool) -> None:
+    def finish_return(self, connection: Connection) -> None:
+        """End a loan that was over while somebody was inside the connection."""
+        borrower = self._ledger.out.get(connection)
+        if borrower is not None:
+            self._return(connection, borrower)
+
+    def _return(self, connection: Connection, borrower: Borrower) -> None:
+        now, lent = monotonic(), connection.since
+        record = self._housekeeper.overdue(connection, borrower, now)
+        mark = connection.mark("the give-back")
+        uncommitted = False
+        try:
+            with self._lock:
+                if not self._claim(connection, borrower, mark):
+                    return
+            uncommitted = connection.reset()
+            self._settle(connection, now)
+        except sqlite3.Error as error:
+            logger.warning("%s: a connection is replaced: %s", self.place, error)
+        finally:
+            if connection.running is mark:  # that is, it was not settled
+                connection.running = None
+                self.discard(connection)
+        if uncommitted:
+            told = record_of(self.name, borrower, lent=lent)
+            reports.uncommitted(self.place, borrower, told)
+        if record is not None:
+            reports.leak(self.place, borrower, record, "was out")
+
+    def _claim(self, connection: Connection, borrower: Borrower, mark: Mark) -> bool:
+        """Let one thread end the loan. From here the connection is nobody's: a stray, if it fails.
+
+        The caller holds the lock.
+        """
+        if self._ledger.out.get(connection) is not borrower:
+            return False
+        del self._ledger.out[connection]
+        connection.running = mark
+        return True
+
+    def _settle(self, connection: Connection, now: float) -> None:
         """Lend it to the next, keep it, or close it."""
         ledger = self._ledger
+        healthy = connection.is_usable
         with self._lock:
             ledger.counters.usage_ms += (now - connection.since) * 1000
-            keep = healthy and not self._closing and now - connection.born <= self._max_lifetime
+            keep = healthy and not self.closing and now - connection.born <= self._max_lifetime
+            connection.running = None
             if keep:
-                ledger.out.pop(connection, None)
-                waiter = ledger.free(connection, now)
-                if waiter is not None:
-                    self._hand_out(connection, waiter.borrower)
-                    waiter.grant(connection)
+                self._pass_on(connection, now)
             elif not healthy:
                 ledger.counters.returns_bad += 1
         if not keep:
-            self._discard(connection)
-        if now >= self._next_look:
+            self.discard(connection)
+        if now >= self._housekeeper.next_look:
             self.look_after()
 
+    def _pass_on(self, connection: Connection, now: float) -> None:
+        """Give a connection to the first waiter, or keep it. The caller holds the lock.
+
+        In an order in which an exception between two lines loses neither: a waiter that was not
+        told finds out by itself.
+        """
+        ledger = self._ledger
+        waiter = ledger.next_waiter()
+        if waiter is None:
+            ledger.out.pop(connection, None)
+            ledger.keep(connection, now)
+            return
+        self._hand_out(connection, waiter.borrower)
+        waiter.connection, waiter.granted = connection, True
+        ledger.leave_queue(waiter)
+        waiter.bell.ring()
+
+    def discard(self, connection: Connection) -> None:
+        """Close a connection and give its place to the next. Safe to call twice."""
+        ledger = self._ledger
+        with self._lock:
+            ledger.out.pop(connection, None)
+        self.engine.close(connection, self.write_lock)  # interrupted, it is found as a stray
+        self._leave(ledger.known, connection)
+
+    def abandon(self, borrower: Borrower) -> None:
+        """Give the place of a connection that ``borrower`` does not open to the next."""
+        self._leave(self._ledger.opening, borrower)
+
+    def _leave(self, places: set[Any], which: object) -> None:
+        with self._lock:
+            places.discard(which)
+            self._grant_room()
+            empty = self.closing and not self._ledger.size
+        self.returned.ring()
+        if empty:
+            self.engine.finish()
+
+    def _grant_room(self) -> None:
+        """Let the first waiter open a connection, if there is room. The caller holds the lock."""
+        ledger = self._ledger
+        waiter = ledger.next_waiter() if ledger.has_room else None
+        if waiter is not None:
+            ledger.opening.add(waiter.borrower)
+            waiter.granted = True
+            ledger.leave_queue(waiter)
+            waiter.bell.ring()
+
+    def serve_waiters(self) -> None:
+        """Hand what is free to those who wait, where an exception has kept it from them."""
+        with self._lock:
+            if self._ledger.waiters and self._ledger.idle:
+                self._pass_on(*self._ledger.idle.pop())
+            self._grant_room()
+
+    # -- looking after ------------------------------------------------------------------
+
+    def look_after(self) -> None:
+        """Close what is idle for too long, report what is out for too long, reclaim the rest."""
+        self._housekeeper.look_after()
+
+    def holders(self) -> list[Holder]:
+        """Return who holds a connection now, the longest first."""
+        return self._housekeeper.holders()
+
+    def other_writers(self, connection: sqlite3.Connection) -> list[str]:
+        """Return who has a transaction open on another connection of this pool, in words."""
+        found = []
+        for other, borrower in self.out():
+            with suppress(sqlite3.ProgrammingError):  # closed meanwhile
+                if other is not connection and not other.read_only and other.in_transaction:
+                    found.append(f"thread {borrower.thread.name!r}")
+        return found
+
+    def out(self) -> list[tuple[Connection, Borrower]]:
+        """Return the connections that are out, and to whom."""
+        with self._lock:
+            return self._fork.whole(self._ledger.out)
+
+    def collect_unwanted(self, idle_before: float) -> list[Connection]:
+        """Take out what is idle since before that moment, and what nobody has."""
+        with self._lock:
+            strays = self._ledger.strays()
+        for stray in strays:
+            stray.forget_stale_mark()
+        with self._lock:
+            return self._ledger.expire(idle_before) + self._ledger.lost()
+
+    def collect_abandoned(self) -> list[Borrower]:
+        """Return the borrowers that were to open a connection, and are gone."""
+        with self._lock:
+            opening = list(self._ledger.opening)
+        return [each for each in opening if each.gone()]
+
+    def reclaim(self, connection: Connection, borrower: Borrower) -> None:
+        """Close what nobody will give back, as soon as nobody is inside."""
+        if connection.borrower is not borrower and connection.running is not None:
+            return  # somebody inside will end the loan
+        record = record_of(self.name, borrower, lent=connection.since, connection=connection)
+        mark = connection.mark("the give-back")
+        with self._lock:
+            if self._ledger.out.get(connection) is not borrower or not connection.end_loan():
+                return
+            self._claim(connection, borrower, mark)
+            self._ledger.counters.returns_bad += 1
+            self._ledger.counters.connections_lost += 1
+        try:
+            with suppress(sqlite3.Error):
+                connection.reset()
+        finally:
+            if connection.running is mark:
+                connection.running = None
+        self.discard(connection)
+        if not borrower.unwound:
+            what = "was never given back, and its borrower is gone"
+            reports.leak(self.place, borrower, record, what)
+
+    def stats(self) -> dict[str, int | float]:
+        """Return the figures at this moment, and those counted since the pool was opened."""
+        self.look_after()
+        reading = [each.reading_since() for each, _ in self.out()]
+        now, ledger = monotonic(), self._ledger
+        oldest = min((since for since in reading if since is not None), default=now)
+        wal_bytes = self.engine.wal_bytes()
+        counted = {name: round(figure) for name, figure in vars(ledger.counters).items()}
+        with self._lock:
+            return {
+                "pool_min": 0,
+                "pool_max": ledger.max_size,
+                "pool_size": ledger.size,
+                "pool_available": len(ledger.idle),
+                "requests_waiting": len(ledger.waiters),
+                "wal_bytes": wal_bytes,
+                "wal_reader_ms": round((now - oldest) * 1000),
+                **counted,
+            }
+
     # -- closing (see closing.py) ---------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many connections there are: idle, out, or being opened."""
+        return self._ledger.size
 
     def refuse_new_loans(self) -> None:
         """Begin to close: refuse new loans and those who wait for one, close what is idle."""
         with self._lock:
-            self._closing = self.engine.home.closing = True
-            for waiter in self._ledger.waiters:
-                waiter.bell.release()
+            self.closing = True
+            waiters, idle = list(self._ledger.waiters), self._ledger.drain()
             self._ledger.waiters.clear()
-            idle = self._ledger.drain()
+        for waiter in waiters:
+            waiter.bell.ring()
         if idle:
-            self.engine.optimize(idle[-1])
+            self.engine.optimize(idle[-1], self.write_lock)
         for connection in idle:
-            self._discard(connection)
+            self.discard(connection)
         if not idle and not self._ledger.size:
             self.engine.finish()
 
-    def wait_for_return(self, timeout: float) -> None:
-        """Wait until a connection was closed, or the time is over."""
-        with self._lock:
-            if self._ledger.size:
-                self._back.wait(timeout)
-
     def interrupt(self, *, running_since: float) -> None:
-        """Interrupt what is out and runs since then, or may be fetching.
+        """Interrupt what is out and runs since then, or may be running unseen."""
+        for connection, _ in self.out():
+            self._interrupt(connection, running_since)
 
-        Under the lock: a connection that has come back, and is being closed, must not be
-        interrupted any more.
-        """
-        with self._lock:
-            for connection, _ in self._out():
+    def _interrupt(self, connection: Connection, running_since: float) -> None:
+        """Under the lock: what has come back, and is being closed, must not be interrupted."""
+        with self._lock, suppress(sqlite3.ProgrammingError):
+            if connection in self._ledger.out:
                 running = connection.running
-                if running is None or connection.fetching or running[1] <= running_since:
-                    with contextlib.suppress(sqlite3.ProgrammingError):  # its borrower closed it
-                        sqlite3.Connection.interrupt(connection)
+                if running is None or running[1] <= running_since:
+                    sqlite3.Connection.interrupt(connection)
 
-    def leave(self, connection: Connection, borrower: Borrower, timeout: float) -> None:
+    def leave_to_borrower(self, connection: Connection, borrower: Borrower, timeout: float) -> None:
         """Leave a connection to its borrower, who may only give it back; report it."""
-        record = self._record(connection, borrower)
-        connection.revoke(f"{self.engine.place} was closed while this connection was out")
+        record = record_of(self.name, borrower, lent=connection.since, connection=connection)
+        connection.revoke(f"{self.place} was closed while this connection was out")
         what = f"did not come back within {timeout:g} s of closing, and is left to its borrower"
-        report.leak(self.engine.place, borrower, record, what)
+        reports.leak(self.place, borrower, record, what)
 
-    # -- around a fork --------------------------------------------------------------------
+    # -- around a fork (see fork_pause.py) -------------------------------------------------
 
-    def park(self) -> bool:
-        """Close what can be closed before a fork; tell whether to wait for no other thread.
-
-        Idle connections are closed. Those that are out lose their handle too, unless they are
-        in a transaction or have a cursor open; each gets a new one when it is used next.
-        """
-        with self._lock:
-            self._forking = get_ident()
-            idle, out = self._ledger.drain(), self._out()
-        for connection in idle:
-            self._discard(connection)
-        left = [connection for connection, _ in out if not connection.park()]
-        being_opened = bool(self._ledger.opening or self._reopening)
-        return not being_opened and all(each.thread == self._forking for each in left)
-
-    def fork_is_over(self) -> None:
-        """In the parent: let those go on who waited for the fork."""
-        with self._lock:
-            self._forking = 0
-            self._back.notify_all()
-
-    def forget(self) -> None:
-        """In the child: leave what was inherited, for ever."""
-        for borrower in self._ledger.out.values():
-            borrower.forget()
-        for connection in self._ledger.known:
-            if connection in self._reopening:
-                keep_for_ever(connection)
-            else:
-                connection.inherited()
-        being_opened = bool(self._ledger.opening or self._reopening)
-        clean = not being_opened and all(each.parked for each in self._ledger.known)
-        self.engine.forget(clean=clean)
-
-    def _wait_for_fork(self) -> None:
-        """Wait, with the lock held, until no fork is going on in another thread."""
-        while self._forking not in (0, get_ident()):
-            self._back.wait()
+    @property
+    def fork(self) -> ForkPause:
+        """What is done around a fork."""
+        return self._fork
 
     def reopen(self, connection: Connection) -> None:
-        """Give a connection that is parked a handle again, after the fork.
+        """Give a connection that was parked for a fork a handle again."""
+        self._fork.reopen(connection)
 
-        It may turn out that it keeps its handle, because it was in use: see ``park``.
-        """
+    def take_idle(self) -> list[Connection]:
+        """Take out everything that is idle."""
         with self._lock:
-            while connection.parked and self._forking not in (0, get_ident()):
-                self._back.wait(0.001)
-            if not connection.parked:
-                return
-            self._reopening.add(connection)
-        try:
-            self.engine.reopen(connection)
-        finally:
-            with self._lock:
-                self._reopening.discard(connection)
+            return self._ledger.drain()
+
+    @property
+    def being_opened(self) -> bool:
+        """Whether a connection is being opened."""
+        return bool(self._ledger.opening)
+
+    @property
+    def known(self) -> set[Connection]:
+        """Every connection that is open, also while it goes from one place to the other."""
+        return self._ledger.known
+
+    @property
+    def lock(self) -> threading.Lock:
+        """The pool's lock, which also guards the fork pause."""
+        return self._lock
+
+
+entrances |= {Pool._return.__code__, Pool.reclaim.__code__}

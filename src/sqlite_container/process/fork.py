@@ -1,9 +1,11 @@
 """A fork copies the process, but SQLite's connections cannot be copied.
 
-SQLite forbids to carry an open connection across a fork. So idle connections are closed before
-it, and so are the handles of those that are out but have nothing going on; both sides open new
-ones when they need them. What is in a transaction at that moment is waited for, for a while.
-What is still open then stays the parent's: the child never closes, uses or finalizes it.
+SQLite forbids to carry an open connection across a fork
+(https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_).
+So idle connections are closed before it, and so are the handles of those that are out but have
+nothing going on; both sides open new ones when they need them. What is in a transaction at that
+moment is waited for, for a while. What is still open then stays the parent's: the child never
+closes, uses or finalizes it.
 """
 
 from __future__ import annotations
@@ -14,26 +16,33 @@ from contextlib import suppress
 from time import monotonic, sleep
 
 from ..database.database import Database, known
-from ..engine import engine
-from ..sqlite import close_lock as alone
-from ..writing import write_lock as turn
+from ..engine import inheritance
+from ..sqlite import closing
+from ..writing import write_lock
 
 PATIENCE = 1.0
 """Seconds to wait, before a fork, for the transactions of other threads."""
 
-_one_at_a_time = threading.Lock()
-_amid_statement = False
+
+class _Fork:
+    """``lock`` lets one thread fork at a time; a forked child has a new one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.amid_statement = False
+
+
+_fork = _Fork()
 
 
 def _before() -> None:
-    global _amid_statement
-    _one_at_a_time.acquire()
+    _fork.lock.acquire()
     deadline = monotonic() + PATIENCE
     for database in _databases():
         database.hold(deadline - monotonic())
     while not _park_all() and monotonic() < deadline:
         sleep(0.001)
-    _amid_statement = any(database.runs_elsewhere() for database in _databases())
+    _fork.amid_statement = any(database.runs_elsewhere() for database in _databases())
 
 
 def _park_all() -> bool:
@@ -46,22 +55,21 @@ def _in_parent() -> None:
         for database in _databases():
             database.fork_is_over()
     finally:
-        _one_at_a_time.release()
+        _fork.lock.release()
 
 
 def _in_child() -> None:
-    global _one_at_a_time
-    _one_at_a_time = threading.Lock()
-    turn.forget()
-    alone.forget()
-    if _amid_statement:
-        engine.distrust()
+    _fork.lock = threading.Lock()
+    write_lock.forget_locks()
+    closing.forget_locks()
+    if _fork.amid_statement:
+        inheritance.distrust_sqlite()
     for database in _databases():
         database.forget()
 
 
 def _databases() -> list[Database]:
-    """Every one that is known; again, if another thread has made one meanwhile."""
+    """Return every one that is known; again, if another thread has made one meanwhile."""
     while True:
         with suppress(RuntimeError):
             return list(known)

@@ -1,4 +1,4 @@
-"""Whether a file is still as it was."""
+"""Tell whether a file is still as it was when it was looked at before."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from os import PathLike
 
 _JUST_NOW = 2 * 10**9
-"""Nanoseconds within which a file may change without a change of its times."""
+"""Nanoseconds within which a file may change again without a change of its times."""
 
 
 def state_of(file: str | PathLike[str], *, metadata: bool = True) -> object:
-    """What is another one when somebody has written to the file; None if there is none.
+    """Return a value that differs after somebody has written to the file; None if there is no file.
 
-    Without ``metadata`` only the time of its content counts, not that of its owner and the like.
+    Without ``metadata`` a change of its owner or rights does not count.
     """
     try:
         status = os.stat(file)

@@ -1,4 +1,9 @@
-"""What a statement is going to do, as far as its first words tell.
+"""What a statement is going to do, as far as its words tell.
+
+Nothing here asks SQLite, and nothing has SQLite ask back: a Python callback amid a statement is
+a place where the exception of a signal handler is lost. Words are told from what only looks like
+them: strings, quoted names and comments, as SQLite's own tokenizer does it
+(https://www.sqlite.org/lang.html, https://www.sqlite.org/lang_keywords.html).
 
 A wrong guess is never a wrong result. SQLite itself keeps writers apart; a write that is taken
 for a read only misses the fair queue and waits in SQLite's own way.
@@ -7,18 +12,23 @@ for a read only misses the fair queue and waits in SQLite's own way.
 from __future__ import annotations
 
 import enum
+import os
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from sqlite3 import complete_statement
 
 
 class Kind(enum.Enum):
+    """What has to happen before a statement, and after it."""
+
     READ = enum.auto()
-    """Needs no turn: SELECT, a deferred BEGIN, COMMIT."""
+    """Needs no write lock: SELECT, a savepoint."""
+    CONTROL = enum.auto()
+    """BEGIN, COMMIT, END and ROLLBACK: not inside of a ``with db:`` block."""
     SETTING = enum.auto()
-    """Needs none either, but may change the connection: PRAGMA, ATTACH, whatever is no word."""
+    """Needs no write lock, but may change the connection: PRAGMA, ATTACH, whatever is no word."""
     CHANGE = enum.auto()
     """INSERT, UPDATE, DELETE or REPLACE: sqlite3 begins a transaction before it."""
     WRITE = enum.auto()
@@ -26,62 +36,154 @@ class Kind(enum.Enum):
     SCHEMA = enum.auto()
     """Any other word: may write, and may change the connection, as CREATE TEMP TABLE does."""
     BEGIN = enum.auto()
-    """BEGIN IMMEDIATE or EXCLUSIVE."""
+    """BEGIN IMMEDIATE or EXCLUSIVE: a CONTROL that needs the write lock."""
 
 
 _BLANK = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"  # all that SQLite skips
 _WORD = re.compile(_BLANK + r"(\w*)", re.DOTALL)
 # What is not compiled here is compiled at its first use: importing should be quick.
-_CHANGES = r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b"
-_WRITING_PRAGMA = r"\b(?:user_version|application_id)\s*[=(]"
-_READS = frozenset(
-    [
-        "SELECT",
-        "VALUES",
-        "COMMIT",
-        "END",
-        "ROLLBACK",
-        "SAVEPOINT",
-        "RELEASE",
-    ]
-)
-_SETTINGS = frozenset(["ATTACH", "DETACH", "EXPLAIN", ""])  # EXPLAIN PRAGMA sets some pragmas
+_QUOTED = r"""'[^']*'?|"[^"]*"?|`[^`]*`?|\[[^]]*]?"""
+_NO_WORDS = rf"{_QUOTED}|--[^\n]*|/\*.*?(?:\*/|\Z)"
+_CHANGES = r"\b(?:INSERT|UPDATE|DELETE|REPLACE\s+INTO)\b"
+_PRAGMA = rf"(?:\w+|{_QUOTED})"
+_PRAGMA_VALUE = rf"{_BLANK}(?:{_PRAGMA}{_BLANK}\.{_BLANK})?({_PRAGMA}){_BLANK}([=(]?)"
+_IN_THE_FILE = frozenset(["user_version", "application_id"])
+_KINDS = {
+    **dict.fromkeys(["INSERT", "UPDATE", "DELETE", "REPLACE"], Kind.CHANGE),
+    **dict.fromkeys(["SELECT", "VALUES", "SAVEPOINT", "RELEASE"], Kind.READ),
+    **dict.fromkeys(["COMMIT", "END"], Kind.CONTROL),
+    **dict.fromkeys(["ATTACH", "DETACH", "EXPLAIN", ""], Kind.SETTING),
+}  # EXPLAIN PRAGMA sets some pragmas
+_ATTACHED = rf"{_BLANK}(?:DATABASE\b)?{_BLANK}'((?:[^']|'')*)'{_BLANK}AS\b"
+_LONG = 4096
+"""Characters from which the kind of a text is not kept: texts of a megabyte would stay for ever."""
 
 
-@lru_cache(maxsize=512)
 def kind_of(sql: str) -> Kind:
-    """Classify a statement; the result for each text is kept."""
+    """Classify a statement; the result for each text that is not long is kept."""
+    return _kept(sql) if len(sql) < _LONG else _kind(sql)
+
+
+def _kind(sql: str) -> Kind:
     word, rest = first_word(sql)
-    match word:
-        case "INSERT" | "UPDATE" | "DELETE" | "REPLACE":
-            return Kind.CHANGE
-        case "BEGIN":
-            return Kind.BEGIN if first_word(rest)[0] in ("IMMEDIATE", "EXCLUSIVE") else Kind.READ
-        case "WITH":
-            return Kind.WRITE if re.search(_CHANGES, rest, re.IGNORECASE) else Kind.READ
-        case "PRAGMA":
-            writes = re.match(_WRITING_PRAGMA, rest.lstrip(), re.IGNORECASE)
-            return Kind.SCHEMA if writes else Kind.SETTING
-    if word in _SETTINGS:
-        return Kind.SETTING
-    return Kind.READ if word in _READS else Kind.SCHEMA
+    if word in _LOOK_CLOSER:
+        return _LOOK_CLOSER[word](rest)
+    return _KINDS.get(word, Kind.SCHEMA)
+
+
+def _begin(rest: str) -> Kind:
+    urgent = first_word(rest)[0] in ("IMMEDIATE", "EXCLUSIVE")
+    return Kind.BEGIN if urgent else Kind.CONTROL
+
+
+def _rollback(rest: str) -> Kind:
+    word, rest = first_word(rest)
+    to_savepoint = word == "TO" or (word == "TRANSACTION" and first_word(rest)[0] == "TO")
+    return Kind.READ if to_savepoint else Kind.CONTROL
+
+
+def _with(rest: str) -> Kind:
+    return Kind.WRITE if re.search(_CHANGES, _words(rest), re.IGNORECASE) else Kind.READ
+
+
+def _vacuum(rest: str) -> Kind:
+    into = re.search(r"\bINTO\b", _words(rest), re.IGNORECASE)
+    return Kind.SETTING if into else Kind.SCHEMA
+
+
+def _pragma_kind(rest: str) -> Kind:
+    name, has_value = _pragma(rest)
+    return Kind.SCHEMA if has_value and name in _IN_THE_FILE else Kind.SETTING
+
+
+_LOOK_CLOSER: dict[str, Callable[[str], Kind]] = {
+    "BEGIN": _begin,
+    "PRAGMA": _pragma_kind,
+    "ROLLBACK": _rollback,
+    "VACUUM": _vacuum,
+    "WITH": _with,
+}
+_kept = lru_cache(maxsize=512)(_kind)
+
+
+def _words(sql: str) -> str:
+    """Return a statement without its strings, quoted names and comments."""
+    return re.sub(_NO_WORDS, " ", sql, flags=re.DOTALL)
 
 
 def first_word(sql: str) -> tuple[str, str]:
-    """The first word in upper case, comments and blanks skipped, and what follows it."""
+    """Return the first word in upper case, blanks and comments skipped, and what follows it."""
     match = _WORD.match(sql)
     if match is None or not isinstance(sql, str):
         return "", ""
     return match[1].upper(), sql[match.end() :]
 
 
-_SEMICOLON = r"""'[^']*'?|"[^"]*"?|`[^`]*`?|\[[^]]*]?|--[^\n]*|/\*.*?(?:\*/|\Z)|(;|\Z)"""
+# -- what changes the connection itself -------------------------------------------------
+
+_STATELESS = frozenset(
+    """
+    application_id collation_list compile_options data_version database_list foreign_key_check
+    foreign_key_list freelist_count function_list incremental_vacuum index_info index_list
+    index_xinfo integrity_check module_list optimize page_count pragma_list quick_check
+    schema_version shrink_memory stats table_info table_list table_xinfo user_version
+    wal_checkpoint
+    """.split()
+)
+"""Pragmas that leave the connection as it is, whatever value they are given."""
+
+
+def setting_changed(sql: str) -> str:
+    """Tell which setting of the connection a statement changes; "" if it changes none."""
+    word, rest = first_word(sql)
+    if word == "EXPLAIN":
+        return setting_changed(_without_query_plan(rest))
+    if word in ("ATTACH", "DETACH"):
+        return word
+    if word != "PRAGMA":
+        return ""
+    name, has_value = _pragma(rest)
+    return f"PRAGMA {name}" if has_value and name not in _STATELESS else ""
+
+
+def may_be_temporary(sql: str) -> bool:
+    """Tell whether a statement may create a temporary table, index, trigger or view."""
+    return "temp" in sql.lower()
+
+
+def creates_a_file(sql: str) -> bool:
+    """Tell whether a statement may make a file: VACUUM INTO, and ATTACH unless there is one."""
+    word, rest = first_word(sql)
+    if word != "ATTACH":
+        return word == "VACUUM" and kind_of(sql) is Kind.SETTING
+    match = re.match(_ATTACHED, rest, re.IGNORECASE | re.DOTALL)
+    file = None if match is None else match[1].replace("''", "'")
+    in_memory = file in ("", ":memory:")
+    return not in_memory and (file is None or not ("mode=ro" in file or os.path.exists(file)))
+
+
+def _without_query_plan(rest: str) -> str:
+    word, after = first_word(rest)
+    return first_word(after)[1] if word == "QUERY" else rest
+
+
+def _pragma(rest: str) -> tuple[str, bool]:
+    """Return the name of a pragma, in lower case, and whether a value is given for it."""
+    match = re.match(_PRAGMA_VALUE, rest, re.DOTALL)
+    if match is None:
+        return "", True
+    return match[1].strip("'\"`[]").lower(), bool(match[2])
+
+
+# -- scripts ----------------------------------------------------------------------------
+
+_SEMICOLON = rf"{_NO_WORDS}|(;|\Z)"
 """One that is neither in a string or name nor in a comment is the group of the match."""
 _GAP = string.whitespace + "\ufeff"  # the byte order mark is a blank to SQLite
 
 
 def split(script: str) -> Iterator[tuple[int, str]]:
-    """The statements of a script, each with the number of the line it starts on."""
+    """Yield the statements of a script, each with the number of the line it starts on."""
     start, line = 0, 1
     for end in (match.end(1) for match in re.finditer(_SEMICOLON, script, re.DOTALL)):
         if end < 0:
@@ -98,3 +200,9 @@ def split(script: str) -> Iterator[tuple[int, str]]:
 
 def _is_complete(statement: str) -> bool:
     return complete_statement(statement.replace("\0", " "))  # SQLite would stop there
+
+
+def shorten(sql: str, width: int = 80) -> str:
+    """Return a statement on one line, cut where it gets long. It never has parameters in it."""
+    text = " ".join(sql.split())
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -12,15 +12,14 @@ from weakref import WeakSet
 
 from dependency_injector import containers
 
-from ..container import scope as scopes
 from ..container.checks import check_container
 from ..container.providers import DatabaseProvider
+from ..container.scope import scopes
+from ..container.shutdown import databases
 from ..container.sqlite_dict import SQLiteDict
 from ..database.database import Database, close_together, live, refusals, substitutes
 from ..engine.engine import Engine, Folders
-from ..errors import DatabaseClosed, OutsideAppContext, UnknownDatabase
-from ..process.exit import databases
-from ..words import did_you_mean
+from ..errors import DatabaseClosed, OutsideAppContext, UnknownDatabase, did_you_mean
 from .files import Place, TemporaryFolder
 
 __all__ = ["isolated", "temporary_databases"]

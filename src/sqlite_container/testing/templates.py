@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from ..engine.engine import Engine, Folders
 from ..engine.schema import apply
 from ..sqlite.file_state import state_of
-from ..writing.begin import raw
+from ..sqlite.raw import execute
 
 _contents: dict[tuple[Path | None, object], tuple[object, bytes]] = {}
 """What was made: from which file, with which settings; in which state that was, and the bytes."""
@@ -69,19 +70,17 @@ def _state(file: Path) -> object:
 def _make(draft: str, engine: Engine) -> None:
     config = replace(engine.config, path=draft, mode="rwc", schema=None)
     template = Engine(engine.name, config, Folders.current())
-    connection = template.prepare()
-    try:
+    template.create()
+    with closing(template.open_plain()) as connection:
         if engine.schema is not None:
             apply(connection, engine.schema)
         elif engine.file is not None and os.path.exists(engine.file):
             _copy_schema(engine, connection)
-    finally:
-        template.close(connection)
 
 
 def _copy_schema(engine: Engine, target: sqlite3.Connection) -> None:
     with engine.reading() as source:
-        statements = raw(
+        statements = execute(
             source,
             "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"
             " AND substr(name, 1, 7) <> 'sqlite_'"
@@ -89,10 +88,10 @@ def _copy_schema(engine: Engine, target: sqlite3.Connection) -> None:
             " ORDER BY type <> 'table', rowid",
         ).fetchall()
         marks = [f"PRAGMA {name} = {_value(source, name)}" for name in _MARKS]
-    raw(target, "BEGIN")
+    execute(target, "BEGIN")
     for sql in [*(row[0] for row in statements), *marks, "COMMIT"]:
-        raw(target, sql)
+        execute(target, sql)
 
 
 def _value(source: sqlite3.Connection, pragma: str) -> int:
-    return int(raw(source, f"PRAGMA {pragma}").fetchone()[0])
+    return int(execute(source, f"PRAGMA {pragma}").fetchone()[0])

@@ -1,16 +1,14 @@
-"""Beginning a transaction while other processes may be writing, too."""
+"""BEGIN IMMEDIATE, while other processes may be writing, too."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from random import uniform
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
 
-from ..errors import primary_code
-
-if TYPE_CHECKING:
-    from ..connection.connection import Connection
+from ..sqlite.raw import execute, primary_code, run
+from .contention import Contention
 
 _BEGIN = "BEGIN IMMEDIATE"
 _SLEPT = 0.0009
@@ -19,71 +17,65 @@ _SHORTEST, _LONGEST = 0.00004, 0.001
 """Seconds between two tries, on average: at first, and after a wait of 25 ms."""
 
 
-def raw(connection: sqlite3.Connection, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
-    """Execute without asking whose connection it is: for those who look after connections."""
-    cursor = sqlite3.Cursor(connection)  # without the connection's row_factory
-    try:
-        return cursor.execute(sql, parameters)
-    except BaseException:
-        cursor.close()  # the traceback keeps it, and it would keep the file open
-        raise
+def begin_immediate(
+    connection: sqlite3.Connection,
+    contention: Contention,
+    timeout: float,
+    gave_up: Callable[[], bool],
+) -> None:
+    """Begin a transaction that writes; only other processes can stand in the way.
 
-
-def begin(connection: Connection) -> None:
-    """BEGIN IMMEDIATE; the turn is held, so that only other processes stand in the way."""
-    rivals, began = connection.home.turn.rivals, monotonic()
-    if rivals.expected(began):
-        _compete(connection, began)
+    The caller holds the write lock of the file. Blocks for at most about ``timeout`` seconds, or
+    until ``gave_up()``; then raises sqlite3's error. Any other exception, such as a signal
+    handler's, may leave SQLite's own waiting switched off: the connection cannot be lent again.
+    """
+    began = monotonic()
+    if contention.is_expected(began):
+        _compete(connection, contention, began + timeout, gave_up)
         return
-    _run(connection, _BEGIN)
+    run(connection, _BEGIN)
     now = monotonic()
     if now - began > _SLEPT:
-        rivals.suspect(now)
+        contention.suspect(now)
 
 
-def _compete(connection: Connection, began: float) -> None:
-    """Try again and again, for as long as ``busy_timeout``.
+def _compete(
+    connection: sqlite3.Connection,
+    contention: Contention,
+    deadline: float,
+    gave_up: Callable[[], bool],
+) -> None:
+    """Try again and again, until the deadline.
 
-    SQLite's own waiting is a table of ever longer pauses, which leaves some behind for long.
-    Here each pause is random, and short as long as the wait was short: most others write for
-    less than a millisecond. Its waiting is off meanwhile, and set back after it; where that
-    fails, the connection counts as altered, and is replaced.
+    SQLite's own waiting is a table of ever longer pauses, which leaves some writers behind for
+    long (https://www.sqlite.org/c3ref/busy_timeout.html). Here each pause is random, and short as
+    long as the wait was short: most others write for less than a millisecond. SQLite's waiting is
+    switched off meanwhile.
     """
-    deadline = began + connection.home.busy_timeout
-    off = "PRAGMA busy_timeout = 0"
-    on = f"PRAGMA busy_timeout = {round(connection.home.busy_timeout * 1000)}"
-    altered, connection.watch.altered = connection.watch.altered, "PRAGMA busy_timeout"
-    script = f"{off}; {_BEGIN}; {on}"
+    began = monotonic()
+    on = f"PRAGMA busy_timeout = {round((deadline - began) * 1000)}"
+    script = f"PRAGMA busy_timeout = 0; {_BEGIN}; {on}"
     try:
-        while not _begins(connection, script, deadline):
+        while not _begins(connection, script, deadline, gave_up):
             script = f"{_BEGIN}; {on}"
             now = monotonic()
-            connection.home.turn.rivals.met(now)
+            contention.met(now)
             pause = min(max((now - began) / 25, _SHORTEST), _LONGEST)
             sleep(uniform(0.5, 1.5) * pause)
     except sqlite3.Error:
-        raw(connection, on)
-        connection.watch.altered = altered
+        execute(connection, on)
         raise
-    connection.watch.altered = altered
 
 
-def _begins(connection: Connection, script: str, deadline: float) -> bool:
+def _begins(
+    connection: sqlite3.Connection, script: str, deadline: float, gave_up: Callable[[], bool]
+) -> bool:
     try:
-        _run(connection, script)
+        run(connection, script)
     except sqlite3.OperationalError as error:
         passes = primary_code(error) == sqlite3.SQLITE_BUSY
         passes = passes and error.sqlite_errorcode != sqlite3.SQLITE_BUSY_SNAPSHOT
-        if not passes or monotonic() >= deadline or connection.revoked:
+        if not passes or monotonic() >= deadline or gave_up():
             raise
         return False
     return True
-
-
-def _run(connection: sqlite3.Connection, script: str) -> None:
-    """Run statements that return nothing, and wait once for the interpreter's lock after each.
-
-    After ``execute`` it is twice, when a statement has run and when it is reset. Among busy
-    threads that is long, for whoever waits for the turn as well.
-    """
-    sqlite3.Cursor(connection).executescript(script)

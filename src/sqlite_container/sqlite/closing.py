@@ -2,7 +2,8 @@
 
 The last one to close removes the ``-wal`` file, and SQLite knows the last one by its being
 alone: of two that close at the same moment, neither is. So the folder is locked meanwhile. A
-lock on the database file itself would not do: letting go of it ends SQLite's own locks as well.
+lock on the database file itself would not do: to close a descriptor of it ends SQLite's own
+locks as well (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
 """
 
 from __future__ import annotations
@@ -24,12 +25,34 @@ _BURST = 5.0
 """Seconds after waiting in vain within which nobody waits for the same folder again."""
 _TICK = 0.001
 
-_locked: set[int] = set()  # descriptors of folders that this process has locked
-_in_vain: dict[tuple[int, int], float] = {}  # until when not to wait, by device and inode
+
+class _Folder:
+    """An open folder. Its descriptor is closed when nothing refers to it, whatever is raised."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, name: str) -> None:
+        self.descriptor = -1
+        self.descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+
+    def close(self) -> None:
+        """Unlock and close it. Safe to call twice."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            _unlock(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+_locked: set[_Folder] = set()
+"""The folders that this process has locked, for a child that is forked meanwhile."""
+_in_vain: dict[tuple[int, int], float] = {}
+"""Until when not to wait for a folder, by device and inode."""
 
 
 @contextmanager
-def alone(file: Path | None) -> Iterator[None]:
+def one_at_a_time(file: Path | None) -> Iterator[None]:
     """Close connections to ``file`` in this block, while no other process does.
 
     Blocks for at most ``PATIENCE`` seconds, and goes on without the lock where there is none to
@@ -41,26 +64,28 @@ def alone(file: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    _locked.add(folder)
     try:
-        _lock(folder)
+        _locked.add(folder)
+        _lock(folder.descriptor)
         yield
     finally:
         _locked.discard(folder)
-        _unlock(folder)
+        folder.close()
 
 
-def forget() -> None:
-    """In a forked child: a lock that the parent holds is not held here too."""
-    while _locked:
+def forget_locks() -> None:
+    """Close, in a forked child, the descriptors of the locks that the parent holds."""
+    for folder in list(_locked):
+        descriptor, folder.descriptor = folder.descriptor, -1
         with suppress(OSError):
-            os.close(_locked.pop())
+            os.close(descriptor)  # to unlock it would unlock the parent's
+    _locked.clear()
     _in_vain.clear()
 
 
-def _open_folder(file: Path) -> int | None:
+def _open_folder(file: Path) -> _Folder | None:
     with suppress(OSError):  # a folder cannot be opened on Windows
-        return os.open(path.dirname(path.realpath(file)), os.O_RDONLY)
+        return _Folder(path.dirname(path.realpath(file)))
     return None
 
 
@@ -80,7 +105,7 @@ def _lock(folder: int) -> None:
 
 
 def _try_to_lock(folder: int) -> bool:
-    """Whether there is nothing to wait for: it is locked now, or cannot be."""
+    """Tell whether there is nothing to wait for: it is locked now, or cannot be."""
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

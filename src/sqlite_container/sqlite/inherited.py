@@ -1,4 +1,8 @@
-"""What a forked child does with what it inherited."""
+"""What a forked child does with the connections that it inherited: nothing, for ever.
+
+SQLite forbids to carry a connection across a fork, even to close it there:
+https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,62 @@
+"""A connection for the length of a ``with`` block."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from ..connection.blocks import Block
+from ..connection.borrower import ThreadBorrower
+from ..connection.connection import Connection
+from ..connection.error_translation import cut_short
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Loan:
+    """A connection for the length of a ``with`` block; each block has its own."""
+
+    __slots__ = ("__weakref__", "_database", "_lent", "_read_only", "_transaction")
+
+    def __init__(
+        self, database: Any, *, read_only: bool = False, transaction: bool = False
+    ) -> None:
+        self._database = database
+        self._read_only = read_only
+        self._transaction = transaction
+        self._lent: list[tuple[Connection, ThreadBorrower, Block]] = []
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"this lends a connection for a block: write 'with database.connection() as db:', and"
+            f" use db.{name} in it"
+        )
+
+    def __enter__(self) -> Connection:
+        borrower, block = ThreadBorrower(self._database, self), Block()
+        connection: Connection = self._database.lend(borrower, read_only=self._read_only)
+        try:
+            if self._transaction:
+                connection.begin_block(block)
+            self._lent.append((connection, borrower, block))
+        except BaseException:
+            connection.lender.give_back(connection, borrower)
+            raise
+        return connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        connection, borrower, block = self._lent.pop()
+        try:
+            if self._transaction:
+                connection.end_block(block, kind, error, trace)
+            if (interrupted := cut_short(error, [connection.lender])) is not None:
+                raise interrupted from error
+        finally:
+            connection.lender.give_back(connection, borrower)
+        return False

@@ -1,0 +1,42 @@
+"""Whether the thread that did something is still alive.
+
+``Thread.is_alive()`` cannot be trusted with it: before Python 3.13, an exception amid the call
+marks a living thread as stopped, and a thread that ``_thread`` has started never counts as dead.
+What a thread keeps in a ``threading.local`` goes away with it, whatever started it and however
+it ends: https://docs.python.org/3/library/threading.html#thread-local-data
+"""
+
+from __future__ import annotations
+
+import threading
+from weakref import ref
+
+
+class _Sign:
+    """Lives as long as its thread."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.sign = _Sign()
+
+
+_local = _Local()
+_unwound: set[threading.Thread] = set()
+
+
+def sign_of_life() -> ref[_Sign]:
+    """A reference that is dead when the thread that asks has ended."""
+    return ref(_local.sign)
+
+
+def unwind() -> None:
+    """Say, at the end of the process, that this thread has left all its code and only cleans up."""
+    _unwound.add(threading.current_thread())
+
+
+def is_unwound(thread: threading.Thread) -> bool:
+    """Tell whether a thread has left every block, because the process ends."""
+    return thread in _unwound
