@@ -36,7 +36,7 @@ def public(name: str) -> type[Exception]:
     return error
 
 
-# -- databases ----------------------------------------------------------------------------
+# -- databases -----------------------------------------------------------------------------
 
 
 def new(folder: Path, **settings: object) -> Database:
@@ -58,7 +58,7 @@ def opened(folder: Path, **settings: object) -> Iterator[Database]:
         yield database
 
 
-# -- programs -----------------------------------------------------------------------------
+# -- programs ------------------------------------------------------------------------------
 
 
 def start(
@@ -102,7 +102,7 @@ def run(
     return printed
 
 
-# -- faults -------------------------------------------------------------------------------
+# -- faults --------------------------------------------------------------------------------
 
 
 class Fault(NamedTuple):
@@ -167,7 +167,7 @@ def write_in_vain(folder: str) -> None:
                 print(error, end="")
 
 
-# -- what several tests look at -------------------------------------------------------------
+# -- what several tests look at ------------------------------------------------------------
 
 
 def descriptors() -> set[str]:

@@ -30,7 +30,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
         yield database
 
 
-# -- rows that were not fetched ---------------------------------------------------------------
+# -- rows that were not fetched ------------------------------------------------------------
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def test_unfetched_rows_are_a_500_in_flask(tmp_path: Path) -> None:
         shutdown(container)
 
 
-# -- who holds the lock ---------------------------------------------------------------------------
+# -- who holds the lock --------------------------------------------------------------------
 
 
 def test_another_process_is_named_where_it_is_one(database: Database, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_write_to_an_attached_file_of_another_process_says_so(
             db.execute("INSERT INTO archive.note (title) VALUES ('x')")
 
 
-# -- the turn is kept as long as the lock ---------------------------------------------------------
+# -- the turn is kept as long as the lock --------------------------------------------------
 
 
 @contextmanager
@@ -280,7 +280,7 @@ def test_rows_that_were_read_to_their_end_keep_nothing(database: Database) -> No
     assert count(database) == 8
 
 
-# -- what needs no turn ---------------------------------------------------------------------
+# -- what needs no turn --------------------------------------------------------------------
 
 READS = [
     "WITH x AS (SELECT 1) SELECT replace('a', 'b', 'c')",
@@ -369,7 +369,7 @@ def test_a_blob_that_is_written_keeps_the_turn(tmp_path: Path) -> None:
         assert count(database) == 2
 
 
-# -- any WITH -------------------------------------------------------------------------------
+# -- any WITH ------------------------------------------------------------------------------
 
 WORDS = st.sampled_from(
     "insert into, delete from note, update, replace, REPLACE(, select".split(", ")

@@ -26,7 +26,7 @@ WRITES = 200
 BEFORE, AFTER = "written before", "written after"
 
 
-# -- what may happen to a file ----------------------------------------------------------------
+# -- what may happen to a file -------------------------------------------------------------
 
 
 def another(file: Path, title: str) -> None:
@@ -98,7 +98,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
         yield database
 
 
-# -- no write -----------------------------------------------------------------------------------
+# -- no write ------------------------------------------------------------------------------
 
 
 def in_a_transaction(database: Database) -> None:
@@ -179,7 +179,7 @@ def test_no_new_connection_is_opened(database: Database, file: Path, harm: Harm)
                 pass
 
 
-# -- no new file --------------------------------------------------------------------------------
+# -- no new file ---------------------------------------------------------------------------
 
 
 @GONE
@@ -214,7 +214,7 @@ def test_the_other_file_is_left_as_it_is(database: Database, file: Path, harm: H
     assert rows(file) == ["restored"]
 
 
-# -- the way back ---------------------------------------------------------------------------------
+# -- the way back --------------------------------------------------------------------------
 
 
 @EVERY_HARM
@@ -284,7 +284,7 @@ def test_a_database_that_is_only_touched_is_the_same(database: Database, file: P
     assert count(database) == 3
 
 
-# -- what kind of error -------------------------------------------------------------------------
+# -- what kind of error --------------------------------------------------------------------
 
 
 def test_the_error_is_of_both_kinds() -> None:

@@ -123,7 +123,7 @@ def made(folder: Path) -> Path:
     return folder
 
 
-# -- who waits for a connection -----------------------------------------------------------------
+# -- who waits for a connection ------------------------------------------------------------
 
 
 def is_waiting(database: Database) -> bool:
@@ -190,7 +190,7 @@ def add_unless_closed(database: Database) -> None:
         add(database)
 
 
-# -- who waits for the turn to write --------------------------------------------------------------
+# -- who waits for the turn to write -------------------------------------------------------
 
 
 def is_in_the_queue(database: Database) -> bool:
@@ -248,7 +248,7 @@ def add_later(database: Database) -> None:
     add(database)
 
 
-# -- what is open and locked afterwards ------------------------------------------------------
+# -- what is open and locked afterwards ----------------------------------------------------
 
 
 def is_free(folder: Path) -> bool:

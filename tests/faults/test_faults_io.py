@@ -21,7 +21,7 @@ def test_a_fault_is_switched_on_and_off(library: Path, tmp_path: Path) -> None:
     assert printed.split() == "FULL ok IOERR_FSYNC ok READONLY_DIRECTORY ok CANTOPEN ok".split()
 
 
-# -- a writer that cannot write -------------------------------------------------------------
+# -- a writer that cannot write ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", ["EMFILE", "EACCES"])
@@ -62,7 +62,7 @@ def test_a_database_that_cannot_be_opened_for_writing_is_an_error(
     )
 
 
-# -- an error that tells that a connection is broken ------------------------------------------
+# -- an error that tells that a connection is broken ---------------------------------------
 
 
 @pytest.mark.parametrize("caught", ["caught", "raised"])
@@ -87,7 +87,7 @@ def test_a_writer_that_read_nonsense_is_replaced(
     run(programs.read_nonsense, tmp_path, page, code, use)
 
 
-# -- the nth call fails -----------------------------------------------------------------------
+# -- the nth call fails --------------------------------------------------------------------
 
 CALLS = [
     ("write", "EIO", "wal"),
