@@ -138,12 +138,12 @@ def as_it_was(db: sqlite3.Connection) -> object:
 
 def changed(db: sqlite3.Connection) -> object:
     """Leave a connection that has to be replaced."""
-    return db.execute("PRAGMA foreign_keys = OFF").close()
+    return db.execute("PRAGMA foreign_keys = OFF")
 
 
 def in_a_transaction(db: sqlite3.Connection) -> object:
     """Leave a transaction that has to be rolled back."""
-    return db.execute("INSERT INTO note (title) VALUES ('left')").close()
+    return db.execute("INSERT INTO note (title) VALUES ('left')")
 
 
 def with_rows(db: sqlite3.Connection) -> object:

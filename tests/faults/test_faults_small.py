@@ -11,6 +11,7 @@ import sys
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import closing, suppress
 from pathlib import Path
 from time import sleep
@@ -20,7 +21,7 @@ import pytest
 from dependency_injector import containers
 from flask import Flask
 
-from core.helpers import PATIENCE, add, count, files, held_by_a_thread, in_thread, plain, wait_until
+from core.helpers import PATIENCE, add, count, files, held_by_a_thread, in_thread, plain
 from faults.shim import SCHEMA, new, opened, run, start
 from sqlite_container import (
     ConfigurationError,
@@ -162,27 +163,32 @@ def switch_to_wal(file: str) -> None:
 
 @pytest.mark.slow
 def test_a_strangers_lock_on_the_folder_holds_nobody_up_again_and_again(tmp_path: Path) -> None:
-    """Closing may wait for it once; later, nobody waits in vain for a connection over it."""
-    with opened(tmp_path, pool={"max_size": 1, "timeout": 0.5}) as database:
+    """One give-back that closes may wait for it; those that come later do not."""
+    with opened(tmp_path) as database:
         stranger = os.open(tmp_path / "data", os.O_RDONLY)
         try:
             fcntl.flock(stranger, fcntl.LOCK_EX)
-            with database.connection() as db:  # the one that may wait
-                db.execute("PRAGMA foreign_keys = OFF")
-            for pause in (0, 6):
+            held_up = 0
+            for pause in (0, 0, 6, 0):
                 sleep(pause)
-                give_back_while_one_waits(database)
+                held_up += is_held_up(database)
         finally:
             os.close(stranger)
+    assert held_up <= 1
 
 
-def give_back_while_one_waits(database: Database) -> None:
-    """Give back a connection that has to be closed; who waits gets another one in time."""
+def is_held_up(database: Database) -> bool:
+    """Whether to give back a connection that has to be closed takes a hundred times too long."""
+    done = in_thread(lambda: replace_a_connection(database))
+    _, late = wait([done], 0.5)
+    done.result(PATIENCE)
+    return bool(late)
+
+
+def replace_a_connection(database: Database) -> None:
+    """Give back a connection that has to be closed."""
     with database.connection() as db:
         db.execute("PRAGMA foreign_keys = OFF")
-        waiter = in_thread(lambda: add(database))
-        wait_until(lambda: database.stats()["requests_waiting"] == 1)
-    waiter.result(PATIENCE)
 
 
 # -- drafts of a maker that was killed -----------------------------------------------------
