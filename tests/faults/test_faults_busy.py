@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from threading import Event
@@ -261,7 +262,7 @@ def test_who_waits_for_half_read_rows_is_next(tmp_path: Path) -> None:
     with opened(tmp_path, busy_timeout=PATIENCE) as database:
         with half_read(database) as done:
             writer = in_thread(lambda: add(database))
-            assert writer.running() or not writer.done()
+            assert wait([writer], 0.05).not_done
             done.set()
             writer.result(PATIENCE)
         assert count(database) == 4
