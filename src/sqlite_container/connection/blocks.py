@@ -170,6 +170,7 @@ class Blocks:
         """Undo a block, and those inside it; the ones around it go on."""
         savepoint = self.stack[position].savepoint
         if not savepoint:
+            db.end_writing()
             db.roll_back_now()
         elif db.in_transaction:
             self._roll_back_to(db, savepoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -315,7 +316,7 @@ class Connection(sqlite3.Connection):
 
     # -- before and after a statement ---------------------------------------------------
 
-    def prepare(self, kind: Kind | None, mark: Mark) -> int | None:
+    def prepare(self, kind: Kind | None, mark: Mark, parameters: Any = ()) -> int | None:
         """Do what a statement needs: take the write lock, begin an implicit transaction.
 
         ``kind`` is None for a script. Returns ``total_changes`` if a transaction was begun for
@@ -325,7 +326,7 @@ class Connection(sqlite3.Connection):
         if kind is Kind.CONTROL or kind is Kind.BEGIN:
             self._refuse_in_block(sql)
         elif kind is None or kind is Kind.SETTING or kind is Kind.SCHEMA:
-            self._note_changes(kind, sql)
+            self._note_changes(kind, sql, parameters)
         if self.read_only or kind is Kind.CONTROL or kind is Kind.SETTING:
             return None
         if self.lender.write_lock.holder is not self:
@@ -346,18 +347,28 @@ class Connection(sqlite3.Connection):
     def _begins_implicitly(self) -> bool:
         return self._autocommit is None and self.isolation_level is not None
 
-    def _note_changes(self, kind: Kind | None, sql: str) -> None:
+    def _note_changes(self, kind: Kind | None, sql: str, parameters: Any) -> None:
         """Note what a statement changes that the next borrower would notice."""
         each_of = [sql] if kind is not None else [text for _, text in statements.split(sql)]
         for statement in each_of:
             changed = statements.setting_changed(statement)
-            if self.read_only and (
-                changed == "PRAGMA query_only" or statements.creates_a_file(statement)
-            ):
+            if self.read_only and self._would_write(statement, changed, parameters):
                 raise error_translation.read_only(self.lender.name, statement)
             self.altered = changed or self.altered
         if kind is not Kind.SETTING and statements.may_be_temporary(sql):
             self.altered = "something temporary"
+
+    def _would_write(self, sql: str, changed: str, parameters: Any) -> bool:
+        """Tell whether a reader would write, or make a file, by what is no change of its own."""
+        expression = statements.attached_file(sql)
+        if expression is None:
+            return changed == "PRAGMA query_only" or statements.writes_a_copy(sql)
+        try:
+            file = raw.execute(self, f"SELECT {expression}", parameters).fetchone()[0]
+        except sqlite3.Error:
+            return True
+        in_memory = file in ("", ":memory:")
+        return not in_memory and not ("mode=ro" in str(file) or os.path.exists(file or ""))
 
     def in_a_block(self) -> bool:
         """Tell whether a ``with db:`` block goes on."""
@@ -644,6 +655,12 @@ class Connection(sqlite3.Connection):
 
     def _writes(self) -> bool:
         return self.in_transaction or self.cursors.still_write()
+
+    def may_write_now(self) -> bool:
+        """Tell whether it has a transaction open in which it can write."""
+        with suppress(sqlite3.ProgrammingError):  # closed meanwhile
+            return not self.read_only and self._writes()
+        return False
 
     def still_writes(self) -> bool:
         """Tell whether the write lock is held for something. Asked by those who wait for it."""

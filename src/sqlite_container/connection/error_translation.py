@@ -104,7 +104,7 @@ def _who_writes(situation: Situation) -> str:
         return f"the write lock has {situation.holder}"
     if situation.other_writers:
         writers = "; ".join(situation.other_writers)
-        return f"in this process a transaction is open without the write lock: {writers}"
+        return f"SQLite's lock may have who has a transaction open in this process: {writers}"
     return "another process, or a connection that is none of this package's, has the file locked"
 
 
@@ -137,9 +137,9 @@ def lost(database: str) -> TransactionLost:
 def unfinished(situation: Situation) -> TransactionError:
     """Say that the connection's own statement stands in the way."""
     return TransactionError(
-        f"{situation.statement}: a statement of this connection that writes has rows to give yet"
-        " (or a blob that can be written is open), and a transaction cannot end before: fetch all"
-        " rows of the RETURNING, or close its cursor"
+        f"{situation.statement}: rows of a statement of this connection that writes have not been"
+        " fetched (or a blob that can be written is open), and SQLite waits for that: fetch all"
+        " rows of the RETURNING, or close its cursor, before"
     )
 
 

@@ -17,6 +17,7 @@ from ..connection.origin import Origin, caller, frameworks, line_of
 from ..container.scope import scopes
 from ..database.database import Database
 from ..errors import OutsideAppContext
+from ..log import on_one_line
 from ..threads.liveness import is_unwound, sign_of_life
 from . import injection
 
@@ -140,7 +141,7 @@ class AppScope:
         request = self._request
         if request is None:
             return None
-        return f"{request.method} {request.path} ({request.endpoint})"
+        return on_one_line(f"{request.method} {request.path} ({request.endpoint})")
 
     @property
     def origin(self) -> Origin | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from ..connection.borrower import Borrower
 from ..connection.connection import Connection
@@ -25,6 +26,13 @@ from .holders import Holder, record_of
 from .housekeeper import Housekeeper
 from .ledger import Ledger
 from .waiter import Waiter
+
+LOOK_AT_FILE = 0.5
+"""Seconds between two looks whether the file is still the one that is open."""
+
+
+_pools: WeakSet[Pool] = WeakSet()
+"""Every pool of this process, to tell who else writes."""
 
 
 class Pool:
@@ -53,6 +61,8 @@ class Pool:
         self._ledger: Ledger[Connection, Waiter] = Ledger(self._config.max_size)
         self._housekeeper = Housekeeper(self, self._config)
         self._fork = ForkPause(self)
+        self._next_look_at_file = 0.0
+        _pools.add(self)
 
     def __repr__(self) -> str:
         ledger = self._ledger
@@ -97,8 +107,20 @@ class Pool:
         if waiter is not None:
             connection = self._wait(waiter)
         if connection is None or connection.read_only is not read_only:
-            return self._prepare(connection, borrower, read_only=read_only)
+            connection = self._prepare(connection, borrower, read_only=read_only)
+        if not read_only and connection.since >= self._next_look_at_file:
+            self._look_at_file(connection, borrower)
         return connection
+
+    def _look_at_file(self, connection: Connection, borrower: Borrower) -> None:
+        """Raise :class:`DatabaseReplaced` if the connection would write where nobody looks."""
+        self._next_look_at_file = connection.since + LOOK_AT_FILE
+        try:
+            self.engine.check_file()
+        except BaseException:
+            self._next_look_at_file = 0.0
+            self.give_back(connection, borrower)
+            raise
 
     def _enqueue(self, borrower: Borrower) -> Waiter:
         """Add a waiter to the queue. The caller holds the lock."""
@@ -352,13 +374,13 @@ class Pool:
         return self._housekeeper.holders()
 
     def other_writers(self, connection: sqlite3.Connection) -> list[str]:
-        """Return who has a transaction open on another connection of this pool, in words."""
-        found = []
-        for other, borrower in self.out():
-            with suppress(sqlite3.ProgrammingError):  # closed meanwhile
-                if other is not connection and not other.read_only and other.in_transaction:
-                    found.append(f"thread {borrower.thread.name!r}")
-        return found
+        """Return who has a transaction open on another connection of this process, in words."""
+        return [
+            f"thread {borrower.thread.name!r} on database {pool.name!r}"
+            for pool in list(_pools)
+            for other, borrower in pool.out()
+            if other is not connection and other.may_write_now()
+        ]
 
     def out(self) -> list[tuple[Connection, Borrower]]:
         """Return the connections that are out, and to whom."""

@@ -21,7 +21,7 @@ if sys.platform != "win32":  # there, a -wal file may stay when two processes en
 
 PATIENCE = 1.0
 """Seconds to wait for another process that closes; without the lock a ``-wal`` may stay."""
-_BURST = 5.0
+_BURST = 60.0
 """Seconds after waiting in vain within which nobody waits for the same folder again."""
 _TICK = 0.001
 
