@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 from ..errors import NotYourConnection
 from ..sqlite.statements import Kind, kind_of
 from .blob import Entrance
-from .blocks import Blocks
+from .blocks import Blocks, Transactional
 from .inside import Mark, entrances
 
 
-class StatementRunner(Entrance, Protocol):
+class StatementRunner(Entrance, Transactional, Protocol):
     """What a cursor needs of its connection: that, and what comes before and after a statement."""
 
     running: Mark | None
@@ -141,7 +141,7 @@ class Cursor(sqlite3.Cursor):
             self._has_ended()
             raise
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Yield the rows; for each of them, say who is inside.
 
         A generator costs a row much less than a call of ``__next__()`` does, and what it does
@@ -195,7 +195,7 @@ class Cursor(sqlite3.Cursor):
             raise
         finally:
             if connection.running is mark:
-                connection.running = mark[3]
+                connection.running = mark[3]  # type: ignore[index]
             if connection.left_behind or self.writes:
                 connection.leave()
 

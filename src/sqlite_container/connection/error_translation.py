@@ -64,22 +64,24 @@ def translate(error: sqlite3.Error, situation: Situation) -> sqlite3.Error | Non
 
 
 def _better(error: sqlite3.Error, situation: Situation) -> sqlite3.Error | None:
-    match primary_code(error):
-        case sqlite3.SQLITE_BUSY if error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT:
-            return _snapshot(situation)
-        case sqlite3.SQLITE_BUSY if situation.unfinished:
-            return unfinished(situation)
-        case sqlite3.SQLITE_BUSY:
-            return busy(situation)
-        case sqlite3.SQLITE_LOCKED:
-            return type(error)(f"{situation.statement}: {error}; {UNFINISHED}")
-        case sqlite3.SQLITE_INTERRUPT:
-            return _interrupted(situation)
-        case sqlite3.SQLITE_READONLY if situation.read_only:
-            return read_only(situation.database, situation.sql)
-        case sqlite3.SQLITE_ERROR if str(error).startswith("unsafe use of"):
-            return type(error)(f"{error}; {_TRUST}")
+    code = primary_code(error)
+    if code == sqlite3.SQLITE_BUSY:
+        return _who_is_in_the_way(error, situation)
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return _interrupted(situation)
+    if code == sqlite3.SQLITE_READONLY and situation.read_only:
+        return read_only(situation.database, situation.sql)
+    if code == sqlite3.SQLITE_LOCKED:
+        return type(error)(f"{situation.statement}: {error}; {UNFINISHED}")
+    if code == sqlite3.SQLITE_ERROR and str(error).startswith("unsafe use of"):
+        return type(error)(f"{error}; {_TRUST}")
     return None
+
+
+def _who_is_in_the_way(error: sqlite3.Error, situation: Situation) -> sqlite3.Error:
+    if error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT:
+        return _snapshot(situation)
+    return unfinished(situation) if situation.unfinished else busy(situation)
 
 
 def read_only(database: str, sql: str) -> ReadOnlyConnection:

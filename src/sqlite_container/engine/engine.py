@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ..connection.connection import Connection
 from ..connection.lender import Lender
+from ..connection.parking import open_again
 from ..errors import DatabaseBusy, DatabaseOpenError, DatabaseReplaced
 from ..sqlite import file_access
 from ..sqlite.closing import one_at_a_time
@@ -284,7 +285,7 @@ class Engine:
         """Give a connection whose handle was closed another one, as configured."""
         self.check_file()
         with self.explained():
-            connection.open_again(**self._arguments)
+            open_again(connection, **self._arguments)
             connection.parked = False
             self._set_up(connection)
             self.convert(connection, read_only=connection.read_only)

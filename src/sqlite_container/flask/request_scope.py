@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock, current_thread, get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
@@ -54,7 +55,7 @@ class AppScope:
         "thread",
     )
 
-    current = _cv_app.get
+    current: Callable[[None], object] = _cv_app.get
 
     def __init__(self, context: AppContext) -> None:
         request: Request | None = getattr(_current_request.get(None), "request", None)
@@ -63,7 +64,7 @@ class AppScope:
         self._called_from = caller(4) if request is None else None
         self._app = ref(context.app)
         self._request = request
-        self.expected = ref(context)
+        self.expected: Callable[[], object] = ref(context)
         self.connections: dict[Database, Connection] = {}
         self.readers: dict[Database, Connection] = {}
         self.body: ref[Body] | None = None
@@ -75,7 +76,7 @@ class AppScope:
     # -- what it has borrowed -------------------------------------------------------------
 
     def lend(self, database: Database, *, read_only: bool) -> Connection:
-        """Return this scope's connection to ``database``. Raises what the pool's ``lend()`` does."""
+        """Return this scope's connection to ``database``. Raises what :meth:`Pool.lend` does."""
         held = self.readers if read_only else self.connections
         with self._lock:
             connection = held.get(database)
