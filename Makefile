@@ -27,9 +27,10 @@ demo: $(VENV)/.demo ## run the example app on http://127.0.0.1:5000
 test: $(VENV)/.test ## run all tests on PYTHON
 	$(RUN) -m pytest $(ARGS)
 
-check: $(VENV)/.dev ## ruff, mypy and pyright
+check: $(VENV)/.dev ## ruff, import-linter, mypy and pyright
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
+	$(VENV)/bin/lint-imports
 	$(RUN) -m mypy
 	$(RUN) -m mypy examples/notebook
 	$(RUN) -m mypy examples/blog
