@@ -190,24 +190,29 @@ def _refuse(app: Flask) -> NoReturn:
 
 
 def connect(app: Flask) -> None:
-    """Have the connections of every app context of ``app`` given back."""
-    scopes.install(find_scope)
-    # Functions of this kind run last to first. Ours runs last, to see the final response.
-    app.after_request_funcs.setdefault(None, []).insert(0, _wait_for_body)
-    end_first(app)
+    """Have the connections of every app context of ``app`` given back.
 
-
-def end_first(app: Flask) -> None:
-    """Give back before any other teardown function: if that raises, Flask stops there.
-
-    What those functions borrow is given back after them.
+    Two methods of the app are wrapped, where functions could be registered: ours come after all
+    others then, whatever those raise, and Flask does not have to ask of each in every request
+    whether it is a coroutine.
     """
-    functions = app.teardown_appcontext_funcs
-    others = [each for each in functions if each is not _end]
-    functions[:] = [_end, *others, _end] if others else [_end]
+    scopes.install(find_scope)
+    process_response, tear_down = app.process_response, app.do_teardown_appcontext
+
+    def process_response_and_wait(response: Response) -> Response:
+        return _wait_for_body(process_response(response))
+
+    def tear_down_and_give_back(*args: Any, **kwargs: Any) -> None:
+        try:
+            tear_down(*args, **kwargs)
+        finally:
+            _end()
+
+    app.process_response = process_response_and_wait  # type: ignore[method-assign]
+    app.do_teardown_appcontext = tear_down_and_give_back  # type: ignore[method-assign]
 
 
-def _end(_: BaseException | None) -> None:
+def _end() -> None:
     scope: AppScope | None = _cv_app.get().g.__dict__.get(_KEY)
     if scope is not None:
         if scope.streaming and scope.body is not None and scope.body() is None:
