@@ -27,7 +27,7 @@ CREATE TABLE number (n INTEGER PRIMARY KEY);
 """
 SECONDS = 60
 """After which a program is taken to hang."""
-NUMBERS = 2000
+NUMBERS = 1000
 """Rows of the table of numbers, where a test fills it."""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from faults import inside_programs
 from faults.helpers import passes
-from faults.inside_programs import SHARED, USES, Use
+from faults.inside_programs import USES, Use
 
 of_each_use = pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
 
@@ -20,22 +20,25 @@ def test_a_thread_that_is_inside_when_its_request_ends(tmp_path: Path, use: Use)
     passes(inside_programs.end_the_request, tmp_path, use.__name__)
 
 
+@pytest.mark.slow
 @of_each_use
 def test_a_thread_that_is_inside_when_its_loan_is_lost(tmp_path: Path, use: Use) -> None:
     """A loan that nobody keeps ends when its thread leaves SQLite, whoever looks at it before."""
     passes(inside_programs.lose_the_loan, tmp_path, use.__name__)
 
 
+@pytest.mark.slow
 @of_each_use
 def test_a_thread_that_is_inside_when_its_database_closes(tmp_path: Path, use: Use) -> None:
     """It ends with an error that says so, nothing crashes, and the file is closed in the end."""
     passes(inside_programs.close_the_database, tmp_path, use.__name__)
 
 
-@pytest.mark.parametrize("name", SHARED)
-def test_a_thread_without_the_loan_never_gets_in(tmp_path: Path, name: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cursor", "blob", "connection"])
+def test_a_thread_without_the_loan_never_gets_in(tmp_path: Path, kind: str) -> None:
     """It gets an error every time, and the owner gets what is there, undisturbed."""
-    passes(inside_programs.use_in_two_threads, tmp_path, name)
+    passes(inside_programs.use_in_two_threads, tmp_path, kind)
 
 
 @pytest.mark.parametrize("whose", ["request", "nobody"])
