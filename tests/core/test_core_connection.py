@@ -129,7 +129,7 @@ def test_a_script_runs_inside_a_block(database: Database) -> None:
     with database.connection() as db:
         with pytest.raises(KeyError), db:
             db.execute(INSERT)
-            run_and_fail(db.executescript(f"{INSERT}; {INSERT};").connection)
+            run_and_fail(db, INSERT, INSERT)
         with db:
             db.executescript(f"{INSERT}; {INSERT};")
     assert count(database) == 2

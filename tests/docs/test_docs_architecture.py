@@ -19,9 +19,9 @@ def layers() -> list[str]:
 
 def test_the_drawing_is_the_contract() -> None:
     """The wings stand in the drawing in the order in which they may import each other."""
-    drawing = re.search(r"```text\n(.*?)```", PAGE, re.DOTALL)
+    drawing = re.search(r"\n\n((?:    .*\n)+)", PAGE)
     assert drawing is not None
-    assert drawing[1].split("\n")[:-1] == layers()
+    assert [line.strip() for line in drawing[1].splitlines()] == layers()
 
 
 def test_every_wing_is_described() -> None:

@@ -365,8 +365,12 @@ def back_up_once(db: Any) -> None:
 SHARED = {
     "cursor.next": of_cursor(list, next),
     "cursor.iteration": of_cursor(list, list),
-    "cursor.fetchone": of_cursor(lambda cursor: list(iter(cursor.fetchone, None)), lambda c: c.fetchone()),
-    "cursor.fetchmany": of_cursor(lambda cursor: cursor.fetchmany(NUMBERS + 1), lambda c: c.fetchmany(2)),
+    "cursor.fetchone": of_cursor(
+        lambda cursor: list(iter(cursor.fetchone, None)), lambda c: c.fetchone()
+    ),
+    "cursor.fetchmany": of_cursor(
+        lambda cursor: cursor.fetchmany(NUMBERS + 1), lambda c: c.fetchmany(2)
+    ),
     "cursor.fetchall": of_cursor(lambda cursor: cursor.fetchall(), lambda c: c.fetchall()),
     "cursor.close": of_cursor(list, lambda cursor: cursor.close()),
     "cursor.execute": of_cursor(list, lambda cursor: cursor.execute("SELECT 1")),

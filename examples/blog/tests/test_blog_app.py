@@ -1,5 +1,6 @@
 """The app as a whole: whose database it uses, and what it answers when something is in the way."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
 
@@ -56,8 +57,10 @@ def test_a_database_that_is_busy_is_not_the_users_fault(
     client: FlaskClient, auth: Auth, database: Database
 ) -> None:
     auth.arrive()
-    with database.transaction():
-        response = client.post("/new", data={"title": "Hello", "body": ""})
+    with database.transaction():  # the client posts from another thread, as a browser does
+        with ThreadPoolExecutor() as browser:
+            posted = browser.submit(client.post, "/new", data={"title": "Hello", "body": ""})
+            response = posted.result()
     assert response.status_code == 503
     assert response.headers["Retry-After"]
     assert "Service Unavailable" in response.text

@@ -12,6 +12,7 @@ signal handler, say) may come between any two lines, and leave the list behind.
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from contextlib import suppress
 from itertools import count
@@ -62,18 +63,19 @@ class Transactional(Protocol):
 
 
 class Block:
-    """One ``with`` statement.
+    """What one ``with`` statement has begun.
 
-    ``_statement`` refers to the callable that only the interpreter holds, from before the block
-    begins until the ``with`` statement is left in whichever way. None if nobody can tell: an
-    ``ExitStack`` has a block, too.
+    ``_statement`` refers to what only that statement holds, until it is left in whichever way;
+    None if nobody can tell: see ``statement_exit.py``.
     """
 
-    __slots__ = ("_statement", "entered", "savepoint")
+    __slots__ = ("_statement", "ended", "entered", "in_stack", "savepoint")
 
-    def __init__(self, statement: Any = None) -> None:
-        self._statement = None if statement is None else ref(statement)
+    def __init__(self) -> None:
+        self._statement: ref[Any] | None = None
         self.entered = False
+        self.ended = False
+        self.in_stack = False  # of an ExitStack, which leaves circles of references behind
         self.savepoint = ""
 
     def belongs_to(self, statement: Any) -> None:
@@ -81,9 +83,14 @@ class Block:
         self._statement = ref(statement)
 
     @property
+    def statement(self) -> Any:
+        """What only its ``with`` statement holds; None if nobody can tell."""
+        return None if self._statement is None else self._statement()
+
+    @property
     def is_over(self) -> bool:
-        """Whether its ``with`` statement is left."""
-        return self._statement is not None and self._statement() is None
+        """Whether its ``with`` statement is left, or just about to be."""
+        return self.ended or (self._statement is not None and self._statement() is None)
 
 
 class Blocks:
@@ -93,6 +100,11 @@ class Blocks:
 
     def __init__(self) -> None:
         self.stack: list[Block] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a block goes on, as far as anybody can tell."""
+        return bool(self.stack) and not any(each.is_over for each in self.stack)
 
     def check(self, db: Transactional) -> None:
         """Undo what an interrupted block has left; raise if the transaction was lost."""
@@ -112,6 +124,8 @@ class Blocks:
 
         A transaction that is pending without a block is taken over, as in sqlite3.
         """
+        if any(each.in_stack for each in self.stack):
+            gc.collect()  # or a block that is over may not look so
         self.undo_what_is_over(db)
         self.check(db)
         was_open = db.in_transaction
@@ -134,11 +148,12 @@ class Blocks:
         before one that was begun inside it.
         """
         if not block.entered and self.stack:
-            block = self.stack[-1]  # an ExitStack's, or an explicit call of __exit__()
+            block = self.stack[-1]  # __exit__() was called by hand
         if block not in self.stack:
             if failed:
                 return
             raise db.lost() if not block.entered else _out_of_order()
+        block.ended = True  # from here an exception has it undone, by who comes next
         position = self.stack.index(block)
         in_order = position == len(self.stack) - 1
         if failed or not in_order:

@@ -28,6 +28,7 @@ from .inside import Mark, entrances, is_stale
 from .lender import Lender
 from .open_cursors import OpenCursors
 from .session_state import note_changes
+from .statement_exit import ExitOfStatement, next_block
 
 ROW_FACTORY: Any = sqlite3.Connection.row_factory
 TEXT_FACTORY: Any = sqlite3.Connection.text_factory
@@ -41,24 +42,6 @@ _DAMAGED = (
     sqlite3.SQLITE_CANTOPEN,
 )
 """Errors after which a connection that writes is not lent again."""
-
-
-class _ExitOfBlock:
-    """``__exit__`` of a connection: looked up once for each ``with`` statement, when it begins.
-
-    What it gives only the interpreter holds, until the statement is left in whichever way. So a
-    block can be known to be over although its end was never run: a signal handler may raise at
-    the very beginning of ``__exit__``.
-    """
-
-    def __get__(self, connection: Connection | None, _: object = None) -> Callable[..., Any]:
-        if connection is None:
-            return Connection.end_innermost_block
-        block = Block()
-        end = partial(connection.end_block, block)
-        block.belongs_to(end)
-        connection._next_block = block
-        return end
 
 
 class Connection(sqlite3.Connection):
@@ -78,7 +61,6 @@ class Connection(sqlite3.Connection):
         "_current",
         "_deadline",  # the moment that the progress handler compares with
         "_expected",
-        "_next_block",
         "_outside",  # when the last statement began outside of a transaction
         "altered",  # what the borrower has changed that cannot be set back; None if nothing
         "blocks",
@@ -89,6 +71,7 @@ class Connection(sqlite3.Connection):
         "foreign",  # whether it was inherited from the process that forked this one
         "left_behind",  # whether the loan is over, and who is inside has to end it
         "lender",
+        "next_block",  # of the ``with`` statement that is about to begin
         "parked",  # the handle was closed for a fork; the next use opens another one
         "read_only",
         "reported",  # whether it was reported that it is out for long
@@ -118,7 +101,7 @@ class Connection(sqlite3.Connection):
         self._deadline = [inf]
         self._autocommit: bool | None = None
         self._outside = 0.0
-        self._next_block: Block | None = None
+        self.next_block: Block | None = None
         self._current: Callable[[None], object] = lambda _: None
         self._expected: Callable[[], object] = lambda: None
         super().__init__(**arguments)
@@ -189,8 +172,7 @@ class Connection(sqlite3.Connection):
         return _Transaction(self, read_only=read_only)
 
     def __enter__(self) -> Self:
-        block, self._next_block = self._next_block, None
-        self.begin_block(Block() if block is None or block.is_over else block)
+        self.begin_block(next_block(self))
         return self
 
     if TYPE_CHECKING:
@@ -202,7 +184,7 @@ class Connection(sqlite3.Connection):
             trace: TracebackType | None,
         ) -> Literal[False]: ...
     else:
-        __exit__ = _ExitOfBlock()
+        __exit__ = ExitOfStatement()
 
     def begin_block(self, block: Block, *, read_only: bool = False) -> None:
         """Begin a transaction, or a savepoint inside a block that has begun one."""
@@ -224,15 +206,6 @@ class Connection(sqlite3.Connection):
         what = "ROLLBACK" if failed else "COMMIT"
         self._run(what, partial(self.blocks.end, self, block, failed=failed))
         return False
-
-    def end_innermost_block(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> Literal[False]:
-        """End the innermost block, for an ``ExitStack``, which does not say which one it means."""
-        return self.end_block(Block(), kind, error, trace)
 
     def commit(self) -> None:
         self._refuse_in_block("commit()")
@@ -786,21 +759,28 @@ entrances.add(Connection._run.__code__)
 class _Transaction:
     """``with db.transaction():``, which may also be one that only reads."""
 
-    __slots__ = ("_block", "_connection", "_read_only")
+    __slots__ = ("_connection", "_read_only", "next_block")
 
     def __init__(self, connection: Connection, *, read_only: bool) -> None:
         self._connection = connection
         self._read_only = read_only
-        self._block = Block()
+        self.next_block: Block | None = None
 
     def __enter__(self) -> Connection:
-        self._connection.begin_block(self._block, read_only=self._read_only)
+        self._connection.begin_block(next_block(self), read_only=self._read_only)
         return self._connection
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> Literal[False]:
-        return self._connection.end_block(self._block, kind, error, trace)
+    if TYPE_CHECKING:
+
+        def __exit__(
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            trace: TracebackType | None,
+        ) -> Literal[False]: ...
+    else:
+        __exit__ = ExitOfStatement()
+
+    def end_block(self, block: Block, *exception: Any) -> Literal[False]:
+        """Commit, or roll back if the block raised."""
+        return self._connection.end_block(block, *exception)

@@ -156,8 +156,8 @@ class Database:
         if not isinstance(holder, Connection) or holder.lender is not pool:
             return None
         borrower = holder.borrower
-        is_here = borrower is not None and borrower.may_use_it_here()
-        return holder if is_here and holder.blocks.stack else None
+        is_here = borrower is not None and borrower.may_use_it_here() and not borrower.gone()
+        return holder if is_here and holder.blocks.is_open else None
 
     def lend(self, borrower: Borrower, *, read_only: bool) -> Connection:
         """A connection for ``borrower``, to be given back by :meth:`give_back`."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from ..connection.blocks import Block
 from ..connection.borrower import ThreadBorrower
 from ..connection.connection import Connection
 from ..connection.error_translation import cut_short
+from ..connection.statement_exit import ExitOfStatement, next_block
 
 if TYPE_CHECKING:
-    from typing import Any
+    from types import TracebackType
 
 
 class Loan:
     """A connection for the length of a ``with`` block; each block has its own."""
 
-    __slots__ = ("__weakref__", "_database", "_lent", "_read_only", "_transaction")
+    __slots__ = ("__weakref__", "_database", "_lent", "_read_only", "_transaction", "next_block")
 
     def __init__(
         self, database: Any, *, read_only: bool = False, transaction: bool = False
@@ -26,6 +26,7 @@ class Loan:
         self._read_only = read_only
         self._transaction = transaction
         self._lent: list[tuple[Connection, ThreadBorrower | None, Block]] = []
+        self.next_block: Block | None = None
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
@@ -34,16 +35,16 @@ class Loan:
         )
 
     def __enter__(self) -> Connection:
+        block = next_block(self)
         joined: Connection | None = self._database.open_transaction() if self._transaction else None
         if joined is not None:
-            block = Block()
             joined.begin_block(block)
             self._lent.append((joined, None, block))
             return joined
-        return self._borrow()
+        return self._borrow(block)
 
-    def _borrow(self) -> Connection:
-        borrower, block = ThreadBorrower(self._database, self), Block()
+    def _borrow(self, block: Block) -> Connection:
+        borrower = ThreadBorrower(self._database, block.statement or self)
         connection: Connection = self._database.lend(borrower, read_only=self._read_only)
         try:
             if self._transaction:
@@ -54,18 +55,26 @@ class Loan:
             raise
         return connection
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> Literal[False]:
+    if TYPE_CHECKING:
+
+        def __exit__(
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            trace: TracebackType | None,
+        ) -> Literal[False]: ...
+    else:
+        __exit__ = ExitOfStatement()
+
+    def end_block(self, _: Block, *exception: Any) -> Literal[False]:
+        """End the loan, and before it the transaction, if it is one."""
         connection, borrower, block = self._lent.pop()
         try:
             if self._transaction:
-                connection.end_block(block, kind, error, trace)
-            if (interrupted := cut_short(error, [connection.lender])) is not None:
-                raise interrupted from error
+                connection.end_block(block, *exception)
+            interrupted = cut_short(exception[1], [connection.lender])
+            if interrupted is not None:
+                raise interrupted from exception[1]
         finally:
             connection.lender.give_back(connection, borrower)
         return False

@@ -309,10 +309,13 @@ class Engine:
         if self.config.read_only or self.file is None:
             return
         try:
-            run(connection, "PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; ROLLBACK")
+            # The pragma asks for SQLite's write lock, where BEGIN IMMEDIATE would begin to read.
+            run(connection, "PRAGMA busy_timeout = 0; BEGIN; PRAGMA incremental_vacuum(1)")
         except sqlite3.OperationalError as error:
             if primary_code(error) != sqlite3.SQLITE_BUSY:  # somebody writes, so it can be written
                 raise
+        if connection.in_transaction:
+            execute(connection, "ROLLBACK")
         execute(connection, f"PRAGMA busy_timeout = {round(self.config.busy_timeout * 1000)}")
 
     def open_plain(self) -> sqlite3.Connection:
