@@ -27,14 +27,14 @@ demo: $(VENV)/.demo ## run the example app on http://127.0.0.1:5000
 test: $(VENV)/.test ## run all tests on PYTHON
 	$(RUN) -m pytest $(ARGS)
 
-check: $(VENV)/.dev ## ruff, mypy, pyright and import-linter
+check: $(VENV)/.dev ## ruff, import-linter, mypy and pyright
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 	$(RUN) -m mypy
 	$(RUN) -m mypy examples/notebook
 	$(RUN) -m mypy examples/blog
 	$(RUN) -m pyright --pythonpath $(RUN)
-	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 format: $(VENV)/.dev ## let ruff put the code in order
 	$(RUN) -m ruff check --fix

@@ -95,6 +95,14 @@ ENDS: list[Callable[[Connection], object]] = [
 ]
 
 
+def end_and_fail(db: Connection, end: Callable[[Connection], object]) -> None:
+    """Write, try to end the transaction, and raise KeyError."""
+    db.execute(INSERT)
+    with suppress(TransactionError):
+        end(db)
+    raise KeyError
+
+
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("depth", [1, 2])
 def test_a_block_is_atomic(
@@ -112,10 +120,7 @@ def test_a_block_is_atomic(
             db.execute(INSERT)
         assert count(database) == 2
         with pytest.raises(KeyError), db:
-            db.execute(INSERT)
-            with suppress(TransactionError):
-                end(db)
-            raise KeyError
+            end_and_fail(db, end)
     assert count(database) == 2
 
 
@@ -124,8 +129,7 @@ def test_a_script_runs_inside_a_block(database: Database) -> None:
     with database.connection() as db:
         with pytest.raises(KeyError), db:
             db.execute(INSERT)
-            db.executescript(f"{INSERT}; {INSERT};")
-            raise KeyError
+            run_and_fail(db.executescript(f"{INSERT}; {INSERT};").connection)
         with db:
             db.executescript(f"{INSERT}; {INSERT};")
     assert count(database) == 2

@@ -42,7 +42,7 @@ class Blob:
         self.writes = writes
 
     if not TYPE_CHECKING:
-        __class__ = property(lambda self: sqlite3.Blob)
+        __class__ = property(lambda _: sqlite3.Blob)
 
     @property
     def is_open(self) -> bool:

@@ -48,6 +48,10 @@ class Transactional(Protocol):
         """Finish statements that write and have rows to give yet."""
         ...
 
+    def still_writes_rows(self) -> bool:
+        """Tell whether a statement that writes has rows to give yet."""
+        ...
+
     def lost(self) -> Exception:
         """Make the error that says that the transaction is lost."""
         ...
@@ -156,20 +160,23 @@ class Blocks:
         del self.stack[position:]
 
     def _release(self, db: Transactional, savepoint: str) -> None:
-        if not savepoint:
-            db.commit_now()
-            return
         try:
-            execute(db, f"RELEASE {savepoint}")  # type: ignore[arg-type]
+            if savepoint:
+                execute(db, f"RELEASE {savepoint}")  # type: ignore[arg-type]
+            else:
+                db.commit_now()
         except sqlite3.OperationalError as error:
-            if primary_code(error) == sqlite3.SQLITE_BUSY:
-                raise db.unfinished("a block inside another one ends") from error
-            raise _savepoint_is_gone() from error
+            if primary_code(error) == sqlite3.SQLITE_BUSY and db.still_writes_rows():
+                raise db.unfinished("COMMIT") from error  # before they are finished below
+            if _is_missing(error):
+                raise _savepoint_is_gone() from error
+            raise
 
     def _undo(self, db: Transactional, position: int) -> None:
         """Undo a block, and those inside it; the ones around it go on."""
         savepoint = self.stack[position].savepoint
         if not savepoint:
+            db.end_writing()
             db.roll_back_now()
         elif db.in_transaction:
             self._roll_back_to(db, savepoint)

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 from ..errors import DatabaseClosed, NotYourConnection, SQLiteContainerError, TransactionLost
 from ..sqlite import raw, statements
-from ..sqlite.inherited import keep_for_ever
 from ..sqlite.statements import Kind
 from ..writing import write_lock
 from ..writing.begin import begin_immediate
-from . import error_translation
+from . import error_translation, parking
 from .blob import Blob
 from .blocks import Block, Blocks
 from .borrower import Borrower
@@ -28,6 +27,7 @@ from .cursor import Cursor, owned
 from .inside import Mark, entrances, is_stale
 from .lender import Lender
 from .open_cursors import OpenCursors
+from .session_state import note_changes
 
 ROW_FACTORY: Any = sqlite3.Connection.row_factory
 TEXT_FACTORY: Any = sqlite3.Connection.text_factory
@@ -175,7 +175,8 @@ class Connection(sqlite3.Connection):
             return blob
 
         open_handle, what = super().blobopen, f"blobopen {name}.{table}.{column}"
-        return self._run(what, open_it)
+        opened: Blob = self._run(what, open_it)
+        return opened
 
     # -- transactions -------------------------------------------------------------------
 
@@ -292,7 +293,7 @@ class Connection(sqlite3.Connection):
                 raise error_translation.inside_a_block(self.lender.name, sql)
 
     def _is_cleaned_up(self) -> bool:
-        """Roll back for a borrower whose connection refuses everything else; tell whether it does."""
+        """Roll back for a borrower whose connection refuses all else; tell whether it does."""
         borrower = self.borrower
         if not self.revoked or borrower is None:
             return False
@@ -309,13 +310,17 @@ class Connection(sqlite3.Connection):
         """Make the error that says that a statement stands in the way of ``what``."""
         return error_translation.unfinished(self._situation((what, monotonic(), 0, None)))
 
+    def still_writes_rows(self) -> bool:
+        """Tell whether a statement that writes has rows to give yet, or such a blob is open."""
+        return self.cursors.still_write()
+
     def end_writing(self) -> None:
         """Finish statements that write and have rows to give yet."""
         self.cursors.end_writing()
 
     # -- before and after a statement ---------------------------------------------------
 
-    def prepare(self, kind: Kind | None, mark: Mark) -> int | None:
+    def prepare(self, kind: Kind | None, mark: Mark, parameters: Any = ()) -> int | None:
         """Do what a statement needs: take the write lock, begin an implicit transaction.
 
         ``kind`` is None for a script. Returns ``total_changes`` if a transaction was begun for
@@ -325,7 +330,7 @@ class Connection(sqlite3.Connection):
         if kind is Kind.CONTROL or kind is Kind.BEGIN:
             self._refuse_in_block(sql)
         elif kind is None or kind is Kind.SETTING or kind is Kind.SCHEMA:
-            self._note_changes(kind, sql)
+            note_changes(self, kind, sql, parameters)
         if self.read_only or kind is Kind.CONTROL or kind is Kind.SETTING:
             return None
         if self.lender.write_lock.holder is not self:
@@ -345,19 +350,6 @@ class Connection(sqlite3.Connection):
     @property
     def _begins_implicitly(self) -> bool:
         return self._autocommit is None and self.isolation_level is not None
-
-    def _note_changes(self, kind: Kind | None, sql: str) -> None:
-        """Note what a statement changes that the next borrower would notice."""
-        each_of = [sql] if kind is not None else [text for _, text in statements.split(sql)]
-        for statement in each_of:
-            changed = statements.setting_changed(statement)
-            if self.read_only and (
-                changed == "PRAGMA query_only" or statements.creates_a_file(statement)
-            ):
-                raise error_translation.read_only(self.lender.name, statement)
-            self.altered = changed or self.altered
-        if kind is not Kind.SETTING and statements.may_be_temporary(sql):
-            self.altered = "something temporary"
 
     def in_a_block(self) -> bool:
         """Tell whether a ``with db:`` block goes on."""
@@ -475,7 +467,7 @@ class Connection(sqlite3.Connection):
         else:
             self._refuse("another thread of its request is using it at this moment")
         if self.parked:
-            self._unpark(mark)
+            parking.unpark(self, mark)
         if self.timed:
             self._restart_clock()
         if not self.in_transaction:
@@ -513,7 +505,7 @@ class Connection(sqlite3.Connection):
             self.leave()
 
     def _admit(self) -> None:
-        """Let in whoever runs for the borrower: another thread, or another context of its thread."""
+        """Let in who runs for the borrower: another thread, or another context of its thread."""
         borrower = self.borrower
         if self.revoked:
             raise (DatabaseClosed if self.lender.closing else NotYourConnection)(self.revoked)
@@ -585,7 +577,13 @@ class Connection(sqlite3.Connection):
         if self.running is None:
             return True
         self.left_behind = True
-        # No call between this test and the store, and likewise in leave(): one of them does it.
+        return self._nobody_took_it()
+
+    def _nobody_took_it(self) -> bool:
+        """Tell whether who was inside has left meanwhile, without a look at ``left_behind``.
+
+        No call between the test and the store, and likewise in leave(): one of the two does it.
+        """
         if self.running is None and self.left_behind:
             self.left_behind = False
             return True
@@ -645,6 +643,12 @@ class Connection(sqlite3.Connection):
     def _writes(self) -> bool:
         return self.in_transaction or self.cursors.still_write()
 
+    def may_write_now(self) -> bool:
+        """Tell whether it has a transaction open in which it can write."""
+        with suppress(sqlite3.ProgrammingError):  # closed meanwhile
+            return not self.read_only and self._writes()
+        return False
+
     def still_writes(self) -> bool:
         """Tell whether the write lock is held for something. Asked by those who wait for it."""
         borrower = self.borrower
@@ -669,51 +673,6 @@ class Connection(sqlite3.Connection):
         deadlines = iter(partial(self._deadline.__getitem__, 0), never)
         return map(lt, deadlines, iter(monotonic, never)).__next__
 
-    # -- around a fork ------------------------------------------------------------------
-
-    def park(self) -> bool:
-        """Give up the handle before a fork, if nothing is open on it. Tell whether it is gone.
-
-        Called by the thread that forks. Whoever uses the connection says so first and looks at
-        ``parked`` then; here it is the other way round. So one of the two always sees the other.
-        """
-        if not self.closed and not self.parked:
-            self.parked = True
-            if self.running or self.in_transaction or any(True for _ in self.cursors):
-                self.parked = False
-            else:
-                with self.lender.write_lock.closing:
-                    sqlite3.Connection.close(self)
-        return self.closed or self.parked
-
-    def _unpark(self, mark: Mark) -> None:
-        """Have another handle opened; what runs is nothing to wait for until it is there."""
-        while self.parked:
-            self.running = mark[3]
-            self.lender.reopen(self)
-            self.running = mark
-
-    def open_again(self, **arguments: Any) -> None:
-        """Open another handle in the place of a closed one; sqlite3 forgets all attributes."""
-        names = [name for name in Connection.__slots__ if name != "__weakref__"]
-        state = {name: getattr(self, name) for name in names}
-        try:
-            sqlite3.Connection.__init__(self, **arguments)
-        finally:
-            for name, value in state.items():
-                setattr(self, name, value)
-
-    def leave_to_parent(self) -> None:
-        """Refuse every use in a forked child; never be closed, rolled back or finalized there."""
-        self.revoke(
-            f"this connection to database {self.lender.name!r} was opened before this process was"
-            " forked; only the parent may use it, ask for a connection of your own"
-        )
-        self.borrower = None
-        self.foreign = True
-        keep_for_ever(self)
-        self.cursors.keep_for_ever()
-
     # -- what sqlite3 does not check itself ---------------------------------------------
 
     def interrupt(self) -> None:
@@ -725,7 +684,7 @@ class Connection(sqlite3.Connection):
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:
         self._run("backup()", super().backup, target, **options)
 
-    def iterdump(self, **options: Any) -> Iterator[str]:
+    def iterdump(self, **options: Any) -> Iterator[str]:  # type: ignore[override]
         self.check()
         return super().iterdump(**options)
 

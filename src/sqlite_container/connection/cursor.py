@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 from ..errors import NotYourConnection
 from ..sqlite.statements import Kind, kind_of
 from .blob import Entrance
-from .blocks import Blocks
+from .blocks import Blocks, Transactional
 from .inside import Mark, entrances
 
 
-class StatementRunner(Entrance, Protocol):
+class StatementRunner(Entrance, Transactional, Protocol):
     """What a cursor needs of its connection: that, and what comes before and after a statement."""
 
     running: Mark | None
@@ -30,7 +30,7 @@ class StatementRunner(Entrance, Protocol):
         """Make another mark for the rows of a statement, in this thread."""
         ...
 
-    def prepare(self, kind: Kind | None, mark: Mark) -> int | None:
+    def prepare(self, kind: Kind | None, mark: Mark, parameters: Any = ()) -> int | None:
         """Take the write lock, begin a transaction: whatever the statement needs."""
         ...
 
@@ -102,7 +102,7 @@ class Cursor(sqlite3.Cursor):
             if connection.blocks.stack:
                 connection.blocks.check(connection)
             if kind is not Kind.READ:
-                began_at = connection.prepare(kind, mark)
+                began_at = connection.prepare(kind, mark, *parameters)
             call(sql, *parameters)
             self._mark = mark
             self.began = mark[1] if self.description else None
@@ -119,29 +119,29 @@ class Cursor(sqlite3.Cursor):
     def fetchone(self) -> Any:
         row = self._fetch(super().fetchone)
         if row is None:
-            self.began = None
+            self._has_ended()
         return row
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         size = self.arraysize if size is None else size
         rows: list[Any] = self._fetch(super().fetchmany, size)
         if len(rows) < size:
-            self.began = None
+            self._has_ended()
         return rows
 
     def fetchall(self) -> list[Any]:
         rows: list[Any] = self._fetch(super().fetchall)
-        self.began = None
+        self._has_ended()
         return rows
 
     def __next__(self) -> Any:
         try:
             return self._fetch(super().__next__)
         except StopIteration:
-            self.began = None
+            self._has_ended()
             raise
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Yield the rows; for each of them, say who is inside.
 
         A generator costs a row much less than a call of ``__next__()`` does, and what it does
@@ -195,7 +195,7 @@ class Cursor(sqlite3.Cursor):
             raise
         finally:
             if connection.running is mark:
-                connection.running = mark[3]
+                connection.running = mark[3]  # type: ignore[index]
             if connection.left_behind or self.writes:
                 connection.leave()
 
@@ -205,7 +205,13 @@ class Cursor(sqlite3.Cursor):
 
     def close(self) -> None:
         self._fetch(super().close)
+        self._has_ended()
+
+    def _has_ended(self) -> None:
+        """Note that there are no more rows; with them, the write lock may be free."""
         self.began = None
+        if self.writes:
+            self.connection.leave()
 
 
 entrances |= {Cursor._run.__code__, Cursor._fetch.__code__, Cursor.__iter__.__code__}

@@ -64,22 +64,24 @@ def translate(error: sqlite3.Error, situation: Situation) -> sqlite3.Error | Non
 
 
 def _better(error: sqlite3.Error, situation: Situation) -> sqlite3.Error | None:
-    match primary_code(error):
-        case sqlite3.SQLITE_BUSY if error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT:
-            return _snapshot(situation)
-        case sqlite3.SQLITE_BUSY if situation.unfinished:
-            return unfinished(situation)
-        case sqlite3.SQLITE_BUSY:
-            return busy(situation)
-        case sqlite3.SQLITE_LOCKED:
-            return type(error)(f"{situation.statement}: {error}; {UNFINISHED}")
-        case sqlite3.SQLITE_INTERRUPT:
-            return _interrupted(situation)
-        case sqlite3.SQLITE_READONLY if situation.read_only:
-            return read_only(situation.database, situation.sql)
-        case sqlite3.SQLITE_ERROR if str(error).startswith("unsafe use of"):
-            return type(error)(f"{error}; {_TRUST}")
+    code = primary_code(error)
+    if code == sqlite3.SQLITE_BUSY:
+        return _who_is_in_the_way(error, situation)
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return _interrupted(situation)
+    if code == sqlite3.SQLITE_READONLY and situation.read_only:
+        return read_only(situation.database, situation.sql)
+    if code == sqlite3.SQLITE_LOCKED:
+        return type(error)(f"{situation.statement}: {error}; {UNFINISHED}")
+    if code == sqlite3.SQLITE_ERROR and str(error).startswith("unsafe use of"):
+        return type(error)(f"{error}; {_TRUST}")
     return None
+
+
+def _who_is_in_the_way(error: sqlite3.Error, situation: Situation) -> sqlite3.Error:
+    if error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT:
+        return _snapshot(situation)
+    return unfinished(situation) if situation.unfinished else busy(situation)
 
 
 def read_only(database: str, sql: str) -> ReadOnlyConnection:
@@ -104,7 +106,7 @@ def _who_writes(situation: Situation) -> str:
         return f"the write lock has {situation.holder}"
     if situation.other_writers:
         writers = "; ".join(situation.other_writers)
-        return f"in this process a transaction is open without the write lock: {writers}"
+        return f"SQLite's lock may have who has a transaction open in this process: {writers}"
     return "another process, or a connection that is none of this package's, has the file locked"
 
 
@@ -137,9 +139,9 @@ def lost(database: str) -> TransactionLost:
 def unfinished(situation: Situation) -> TransactionError:
     """Say that the connection's own statement stands in the way."""
     return TransactionError(
-        f"{situation.statement}: a statement of this connection that writes has rows to give yet"
-        " (or a blob that can be written is open), and a transaction cannot end before: fetch all"
-        " rows of the RETURNING, or close its cursor"
+        f"{situation.statement}: rows of a statement of this connection that writes have not been"
+        " fetched (or a blob that can be written is open), and SQLite waits for that: fetch all"
+        " rows of the RETURNING, or close its cursor, before"
     )
 
 

@@ -92,6 +92,6 @@ class OpenCursors:
 
     def _writing(self) -> Iterator[Any]:
         for reference in self._cursors:
-            cursor = reference()
+            cursor: Any = reference()
             if getattr(cursor, "writes", False) and cursor.began is not None:
                 yield cursor

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from ..connection.borrower import Borrower
 from ..connection.connection import Connection
 from ..database.database import Database
 from ..errors import OutsideAppContext
 
 
-class Scope(Protocol):
+class Scope(Borrower, Protocol):
     """The connections of one app context: each is lent at its first use, and given back once."""
 
     connections: dict[Database, Connection]
@@ -18,7 +19,7 @@ class Scope(Protocol):
     streaming: bool
 
     def lend(self, database: Database, *, read_only: bool) -> Connection:
-        """Return this scope's connection to ``database``. Raises what the pool's ``lend()`` does."""
+        """Return this scope's connection to ``database``. Raises what :meth:`Pool.lend` does."""
         ...
 
     def release(self) -> None:

@@ -143,9 +143,21 @@ class Database:
     def transaction(self) -> Loan:
         """Like :meth:`connection`, in a transaction: BEGIN IMMEDIATE, then COMMIT or ROLLBACK.
 
-        Waits for its turn to write as well; raises :class:`DatabaseBusy`.
+        Inside another transaction of the same thread or app context it joins that one: the same
+        connection, and a savepoint. Waits for the write lock as well; raises
+        :class:`DatabaseBusy`.
         """
         return Loan(self, transaction=True)
+
+    def open_transaction(self) -> Connection | None:
+        """Return the connection on which the code that runs now has a block open, if it has."""
+        pool = self._pool
+        holder = None if pool is None else pool.write_lock.holder
+        if not isinstance(holder, Connection) or holder.lender is not pool:
+            return None
+        borrower = holder.borrower
+        is_here = borrower is not None and borrower.may_use_it_here()
+        return holder if is_here and holder.blocks.stack else None
 
     def lend(self, borrower: Borrower, *, read_only: bool) -> Connection:
         """A connection for ``borrower``, to be given back by :meth:`give_back`."""

@@ -25,7 +25,7 @@ class Loan:
         self._database = database
         self._read_only = read_only
         self._transaction = transaction
-        self._lent: list[tuple[Connection, ThreadBorrower, Block]] = []
+        self._lent: list[tuple[Connection, ThreadBorrower | None, Block]] = []
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
@@ -34,6 +34,15 @@ class Loan:
         )
 
     def __enter__(self) -> Connection:
+        joined: Connection | None = self._database.open_transaction() if self._transaction else None
+        if joined is not None:
+            block = Block()
+            joined.begin_block(block)
+            self._lent.append((joined, None, block))
+            return joined
+        return self._borrow()
+
+    def _borrow(self) -> Connection:
         borrower, block = ThreadBorrower(self._database, self), Block()
         connection: Connection = self._database.lend(borrower, read_only=self._read_only)
         try:

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import DatabaseOpenError
 from ..sqlite.pragmas import Value, set_journal_mode, set_pragma
+from ..sqlite.raw import execute
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
 
 
-def configure(connection: sqlite3.Connection, config: DatabaseConfig) -> None:
+def configure(
+    connection: sqlite3.Connection,
+    config: DatabaseConfig,
+    preamble: Sequence[str] = (),
+    *,
+    keep_wal: bool = False,
+) -> None:
     """Bring a new connection to its configured state.
+
+    The statements of ``preamble`` come before the journal mode, which makes a new file. With
+    ``keep_wal`` a file stays in WAL mode that another process has switched to it.
 
     Raises :class:`DatabaseOpenError` for a pragma that did not take, and sqlite3's errors.
     """
     extend(connection, config)
+    for statement in preamble:
+        execute(connection, statement)
     if not config.in_memory and not config.read_only:
-        set_journal_mode(connection, config.journal_mode, config.busy_timeout)
+        set_journal_mode(connection, config.journal_mode, config.busy_timeout, keep_wal=keep_wal)
 
 
 def extend(connection: sqlite3.Connection, config: DatabaseConfig) -> None:

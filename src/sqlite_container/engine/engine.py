@@ -15,14 +15,16 @@ from urllib.parse import quote
 
 from ..connection.connection import Connection
 from ..connection.lender import Lender
-from ..errors import DatabaseBusy, DatabaseOpenError
+from ..connection.parking import open_again
+from ..errors import DatabaseBusy, DatabaseOpenError, DatabaseReplaced
 from ..sqlite import file_access
 from ..sqlite.closing import one_at_a_time
 from ..sqlite.inherited import keep_for_ever
-from ..sqlite.raw import execute, primary_code
+from ..sqlite.raw import execute, primary_code, run
 from ..writing.write_lock import WriteLock
 from . import configure, inheritance, schema
 from .drafts import Draft
+from .identity import OpenFile, identity_of
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
@@ -60,6 +62,8 @@ class Engine:
         self.text_factory: Any = str
         self._memory = _memory_uri() if config.in_memory else ""
         self._memory_holder: sqlite3.Connection | None = None
+        self._open_file: OpenFile | None = None
+        self._has_opened = False
 
     def __repr__(self) -> str:
         return f"<Engine of {self.place}>"
@@ -94,6 +98,7 @@ class Engine:
                 self._create(Path(path.realpath(self.file)))
             elif is_new:
                 schema.rehearse(self.schema, self.config)
+                self._apply_schema()
 
     def _create(self, file: Path) -> None:
         """Make the file whole under another name; then let it appear under its own.
@@ -126,6 +131,8 @@ class Engine:
 
     def first_connection(self, lender: Lender) -> Connection:
         """Open the first connection, and read from it: a file may turn out to be no database."""
+        if self.file is not None:
+            self._open_file = OpenFile(self.file, self.place)
         with self.explained():
             first = self._open(lender, read_only=False)
             try:
@@ -134,6 +141,7 @@ class Engine:
             except BaseException:
                 sqlite3.Connection.close(first)
                 raise
+        self._has_opened = True
         return first
 
     def connect(self, lender: Lender, *, read_only: bool) -> Connection:
@@ -148,20 +156,33 @@ class Engine:
         connection.read_only = read_only
 
     def close(self, connection: Connection, write_lock: WriteLock) -> None:
-        """Close a connection that nobody uses.
-
-        An earlier ``interrupt()`` leaves a flag that makes the last checkpoint fail, and the
-        ``-wal`` file stay; a statement that runs to its end clears it.
-        """
+        """Close a connection that nobody uses."""
         shared = None if self.is_substituted else self.file
         with write_lock.closing:
             if connection.closed or connection.parked:
                 return
             with one_at_a_time(shared):
                 with contextlib.suppress(sqlite3.Error):
-                    execute(connection, "SELECT 1").fetchone()
+                    self._prepare_close(connection)
                 sqlite3.Connection.close(connection)
                 connection.closed = True
+
+    def _prepare_close(self, connection: Connection) -> None:
+        """See to it that the close folds in the write-ahead log, or that it does not.
+
+        An earlier ``interrupt()`` leaves a flag that makes the last checkpoint fail, and the
+        ``-wal`` file stay; a statement that runs to its end clears it. Where the file was
+        replaced, that is what is wanted: SQLite would write into another file, or delete its log.
+        """
+        if self._open_file is None:
+            execute(connection, "SELECT 1").fetchone()
+            return
+        with contextlib.suppress(DatabaseReplaced):
+            self._open_file.check()
+        if self._open_file.is_replaced:
+            sqlite3.Connection.interrupt(connection)
+        else:
+            execute(connection, "SELECT 1").fetchone()
 
     def optimize(self, connection: Connection, write_lock: WriteLock) -> None:
         """Let SQLite bring its statistics up to date, without waiting for anybody."""
@@ -178,6 +199,8 @@ class Engine:
         if self._memory_holder is not None:
             self._memory_holder.close()
             self._memory_holder = None
+        elif self._open_file is not None and self._open_file.is_replaced:
+            self._open_file.remove_left_wal()
         elif self.file is not None and self.config.read_only:
             self._remove_wal(self.file)
 
@@ -189,11 +212,7 @@ class Engine:
 
     def identity(self) -> object:
         """What two names of the same file have in common; None in memory."""
-        with contextlib.suppress(OSError, ValueError):
-            if self.file is not None:
-                status = self.file.stat()
-                return status.st_dev, status.st_ino
-        return None
+        return None if self.file is None else identity_of(self.file)
 
     def is_on(self, file: Path) -> bool:
         """Whether it was asked to open this file, by whichever name."""
@@ -246,35 +265,61 @@ class Engine:
 
     def _open(self, lender: Lender, *, read_only: bool) -> Connection:
         # Not by sqlite3.connect(), which instrumentation replaces with a function of its own.
+        self.check_file()
         connection = Connection(lender, **self._arguments)
         try:
             self._set_up(connection)
             self.convert(connection, read_only=read_only)
+            self.check_file()
         except BaseException:
             sqlite3.Connection.close(connection)
             raise
         return connection
 
+    def check_file(self) -> None:
+        """Raise :class:`DatabaseReplaced` if the path leads to another file than the open one."""
+        if self._open_file is not None:
+            self._open_file.check()
+
     def reopen(self, connection: Connection) -> None:
         """Give a connection whose handle was closed another one, as configured."""
+        self.check_file()
         with self.explained():
-            connection.open_again(**self._arguments)
+            open_again(connection, **self._arguments)
             connection.parked = False
             self._set_up(connection)
             self.convert(connection, read_only=connection.read_only)
 
     def _set_up(self, connection: Connection) -> None:
-        configure.configure(connection, self.config)
+        configure.configure(connection, self.config, keep_wal=self._has_opened)
+        self._check_that_it_writes(connection)
+        if self._open_file is not None:
+            self._open_file.opened()
         connection.restore()
         if connection.timed:
             handler = connection.progress_handler()
             sqlite3.Connection.set_progress_handler(connection, handler, 10_000)
 
+    def _check_that_it_writes(self, connection: sqlite3.Connection) -> None:
+        """Raise sqlite3's error if SQLite has opened the file for reading only.
+
+        It does so without a word if it may not write, or if descriptors have run out for a
+        moment: https://www.sqlite.org/c3ref/open.html ("SQLITE_OPEN_READWRITE").
+        """
+        if self.config.read_only or self.file is None:
+            return
+        try:
+            run(connection, "PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; ROLLBACK")
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY:  # somebody writes, so it can be written
+                raise
+        execute(connection, f"PRAGMA busy_timeout = {round(self.config.busy_timeout * 1000)}")
+
     def open_plain(self) -> sqlite3.Connection:
         """Open a connection that is configured, but is nobody's."""
         connection = sqlite3.Connection(**self._arguments)
         try:
-            configure.configure(connection, self.config)
+            configure.configure(connection, self.config, schema.preamble(self.schema))
         except BaseException:
             connection.close()
             raise
@@ -309,6 +354,8 @@ class Engine:
             yield
         except DatabaseOpenError as error:
             raise type(error)(f"{self.place}: {error}") from error.__cause__
+        except DatabaseReplaced:
+            raise
         except sqlite3.Error as error:
             if primary_code(error) == sqlite3.SQLITE_BUSY:
                 problem = f"{self.place}: somebody writes, and it cannot be opened meanwhile"
@@ -338,7 +385,7 @@ class Engine:
 
 
 def _file_uri(file: Path, mode: str) -> str:
-    return f"file:{quote(os.fsencode(file))}?mode={mode}"
+    return f"file://{quote(os.fsencode(file))}?mode={mode}"
 
 
 def _memory_uri() -> str:

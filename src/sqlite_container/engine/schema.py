@@ -1,8 +1,9 @@
-"""Applying a schema file to an empty database: all of it, by one process, or nothing."""
+"""Apply a schema file to an empty database: all of it, by one process, or nothing."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import ConfigurationError, Mistake, SchemaError
 from ..sqlite.file_state import state_of
 from ..sqlite.raw import execute
-from ..sqlite.statements import first_word, split
+from ..sqlite.statements import first_word, setting_changed, split
 from . import configure
 
 if TYPE_CHECKING:
@@ -55,6 +56,27 @@ def _text(file: Path, state: object) -> str:  # noqa: ARG001
     return file.read_text("utf-8-sig")
 
 
+def preamble(schema: Schema | None) -> list[str]:
+    """Return the statements at the beginning that have no effect inside a transaction.
+
+    That is, how a new file is laid out, and the ``foreign_keys=OFF`` of a dump. They come before
+    the file is made: https://www.sqlite.org/pragma.html#pragma_page_size
+    """
+    statements = [] if schema is None else (text for _, text in split(schema.script))
+    return list(itertools.takewhile(_comes_first, statements))
+
+
+_FIRST = ("page_size", "auto_vacuum", "encoding", "foreign_keys")
+
+
+def _comes_first(statement: str) -> bool:
+    return setting_changed(statement).removeprefix("PRAGMA ") in _FIRST
+
+
+def _is_preamble(numbered: tuple[int, str]) -> bool:
+    return _comes_first(numbered[1])
+
+
 def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
     """Try the settings and the schema on a private database, before an empty file is changed.
 
@@ -62,6 +84,8 @@ def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
     """
     with contextlib.closing(sqlite3.connect("", isolation_level=None)) as stage:
         configure.extend(stage, config)
+        for statement in preamble(schema):
+            execute(stage, statement)
         if schema is not None:
             stage.execute("BEGIN")
             _run(stage, schema)
@@ -83,7 +107,7 @@ def apply(connection: sqlite3.Connection, schema: Schema) -> None:
 
 
 def _run(connection: sqlite3.Connection, schema: Schema) -> None:
-    for line, statement in split(schema.script):
+    for line, statement in itertools.dropwhile(_is_preamble, split(schema.script)):
         word = first_word(statement)[0]
         if word in ("BEGIN", "COMMIT", "END"):
             continue  # a dump has them; the whole file is one transaction in any case

@@ -59,7 +59,6 @@ def _checked(app: Any, container: Any) -> containers.DynamicContainer:
 def _check_at_first_request(app: Flask, container: Any) -> None:
     def check_views() -> None:
         wiring_checks.check(app, container, finally_=True)
-        request_scope.end_first(app)
         functions = app.before_request_funcs[None]
         # A new list: the old one is being walked through at this moment.
         app.before_request_funcs[None] = [each for each in functions if each is not check_views]

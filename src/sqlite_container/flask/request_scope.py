@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock, current_thread, get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
@@ -17,6 +18,7 @@ from ..connection.origin import Origin, caller, frameworks, line_of
 from ..container.scope import scopes
 from ..database.database import Database
 from ..errors import OutsideAppContext
+from ..log import on_one_line
 from ..threads.liveness import is_unwound, sign_of_life
 from . import injection
 
@@ -53,7 +55,7 @@ class AppScope:
         "thread",
     )
 
-    current = _cv_app.get
+    current: Callable[[None], object] = _cv_app.get
 
     def __init__(self, context: AppContext) -> None:
         request: Request | None = getattr(_current_request.get(None), "request", None)
@@ -62,7 +64,7 @@ class AppScope:
         self._called_from = caller(4) if request is None else None
         self._app = ref(context.app)
         self._request = request
-        self.expected = ref(context)
+        self.expected: Callable[[], object] = ref(context)
         self.connections: dict[Database, Connection] = {}
         self.readers: dict[Database, Connection] = {}
         self.body: ref[Body] | None = None
@@ -74,7 +76,7 @@ class AppScope:
     # -- what it has borrowed -------------------------------------------------------------
 
     def lend(self, database: Database, *, read_only: bool) -> Connection:
-        """Return this scope's connection to ``database``. Raises what the pool's ``lend()`` does."""
+        """Return this scope's connection to ``database``. Raises what :meth:`Pool.lend` does."""
         held = self.readers if read_only else self.connections
         with self._lock:
             connection = held.get(database)
@@ -140,7 +142,7 @@ class AppScope:
         request = self._request
         if request is None:
             return None
-        return f"{request.method} {request.path} ({request.endpoint})"
+        return on_one_line(f"{request.method} {request.path} ({request.endpoint})")
 
     @property
     def origin(self) -> Origin | None:
@@ -188,24 +190,29 @@ def _refuse(app: Flask) -> NoReturn:
 
 
 def connect(app: Flask) -> None:
-    """Have the connections of every app context of ``app`` given back."""
-    scopes.install(find_scope)
-    # Functions of this kind run last to first. Ours runs last, to see the final response.
-    app.after_request_funcs.setdefault(None, []).insert(0, _wait_for_body)
-    end_first(app)
+    """Have the connections of every app context of ``app`` given back.
 
-
-def end_first(app: Flask) -> None:
-    """Give back before any other teardown function: if that raises, Flask stops there.
-
-    What those functions borrow is given back after them.
+    Two methods of the app are wrapped, where functions could be registered: ours come after all
+    others then, whatever those raise, and Flask does not have to ask of each in every request
+    whether it is a coroutine.
     """
-    functions = app.teardown_appcontext_funcs
-    others = [each for each in functions if each is not _end]
-    functions[:] = [_end, *others, _end] if others else [_end]
+    scopes.install(find_scope)
+    process_response, tear_down = app.process_response, app.do_teardown_appcontext
+
+    def process_response_and_wait(response: Response) -> Response:
+        return _wait_for_body(process_response(response))
+
+    def tear_down_and_give_back(*args: Any, **kwargs: Any) -> None:
+        try:
+            tear_down(*args, **kwargs)
+        finally:
+            _end()
+
+    app.process_response = process_response_and_wait  # type: ignore[method-assign]
+    app.do_teardown_appcontext = tear_down_and_give_back  # type: ignore[method-assign]
 
 
-def _end(_: BaseException | None) -> None:
+def _end() -> None:
     scope: AppScope | None = _cv_app.get().g.__dict__.get(_KEY)
     if scope is not None:
         if scope.streaming and scope.body is not None and scope.body() is None:

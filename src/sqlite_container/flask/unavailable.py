@@ -11,6 +11,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from ..connection.error_translation import cut_short
 from ..errors import UNAVAILABLE, WriteDeadlock
+from ..log import on_one_line
 from . import request_scope
 
 RETRY_AFTER = 1
@@ -46,7 +47,8 @@ def _unavailable(error: Exception) -> Any:
     own = _own_handler(error)
     if own is not None:
         return current_app.ensure_sync(own)(error)
-    current_app.logger.warning("503 for %s %s: %s", request.method, request.path, error)
+    told = on_one_line(f"503 for {request.method} {request.path}: {error}")
+    current_app.logger.warning("%s", told)
     return current_app.handle_http_exception(ServiceUnavailable(retry_after=RETRY_AFTER))
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..connection.borrower import Borrower
 from ..connection.connection import Connection
+from ..connection.parking import leave_to_parent, park
 from ..engine.engine import Engine
 from ..sqlite.inherited import keep_for_ever
 
@@ -84,7 +85,7 @@ class ForkPause:
         self._thread = get_ident()
         for connection in pool.take_idle():
             pool.discard(connection)
-        left = [connection for connection, _ in pool.out() if not connection.park()]
+        left = [connection for connection, _ in pool.out() if not park(connection)]
         is_quiet = not pool.being_opened and not self._reopening
         return is_quiet and all(each.thread == self._thread for each in left)
 
@@ -101,7 +102,7 @@ class ForkPause:
             if connection in self._reopening:
                 keep_for_ever(connection)
             else:
-                connection.leave_to_parent()
+                leave_to_parent(connection)
         is_quiet = not pool.being_opened and not self._reopening
         clean = is_quiet and all(each.parked for each in pool.known)
         pool.engine.forget(clean=clean)
@@ -109,7 +110,7 @@ class ForkPause:
     def reopen(self, connection: Connection) -> None:
         """Give a connection that is parked a handle again, after the fork.
 
-        It may turn out that it keeps its handle, because it was in use: see ``Connection.park``.
+        It may turn out that it keeps its handle, because it was in use: see ``park()``.
         """
         while connection.parked and self.is_on:
             sleep(_TICK)

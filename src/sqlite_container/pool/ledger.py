@@ -105,5 +105,6 @@ class Ledger(Generic[C, W]):
         return self.known - self.out.keys() - {connection for connection, _ in self.idle}
 
     def lost(self) -> list[C]:
-        """Those of them that nobody is giving back."""
-        return [each for each in self.strays() if each.running is None]
+        """Those of them that nobody is giving back, and that no waiter has been granted."""
+        granted = {waiter.connection for waiter in self.waiters if waiter.granted}
+        return [each for each in self.strays() - granted if each.running is None]

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import gc
 import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from ..connection.borrower import Borrower
 from ..connection.connection import Connection
 from ..connection.inside import Mark, entrances
 from ..engine.engine import Engine
-from ..errors import DatabaseClosed, PoolTimeout, TooManyRequests
+from ..errors import DatabaseClosed
 from ..log import logger
 from ..threads.bell import Bell
 from ..writing.write_lock import WriteLock
-from . import housekeeper as housekeeping
 from . import reports
+from .checkout_queue import CheckoutQueue
 from .fork_pause import ForkPause
 from .holders import Holder, record_of
 from .housekeeper import Housekeeper
 from .ledger import Ledger
 from .waiter import Waiter
+
+LOOK_AT_FILE = 0.5
+"""Seconds between two looks whether the file is still the one that is open."""
+
+
+_pools: WeakSet[Pool] = WeakSet()
+"""Every pool of this process, to tell who else writes."""
 
 
 class Pool:
@@ -51,8 +58,11 @@ class Pool:
         self._reads_only = engine.config.read_only
         self._lock = threading.Lock()
         self._ledger: Ledger[Connection, Waiter] = Ledger(self._config.max_size)
+        self._queue = CheckoutQueue(self, self._ledger, self._config)
         self._housekeeper = Housekeeper(self, self._config)
         self._fork = ForkPause(self)
+        self._next_look_at_file = 0.0
+        _pools.add(self)
 
     def __repr__(self) -> str:
         ledger = self._ledger
@@ -87,79 +97,35 @@ class Pool:
             self._fork.wait()
         with self._lock:
             if self.closing:
-                raise self._is_closed()
+                raise self.is_closed()
             ledger.counters.requests_num += 1
             connection = None if ledger.waiters else ledger.take(read_only=read_only)
             if connection is not None:
-                self._hand_out(connection, borrower)
+                self.hand_out(connection, borrower)
             elif ledger.waiters or not ledger.reserve(borrower):
-                waiter = self._enqueue(borrower)
+                waiter = self._queue.enqueue(borrower)
         if waiter is not None:
-            connection = self._wait(waiter)
+            connection = self._queue.wait_for(waiter)
         if connection is None or connection.read_only is not read_only:
-            return self._prepare(connection, borrower, read_only=read_only)
+            connection = self._prepare(connection, borrower, read_only=read_only)
+        if not read_only and connection.since >= self._next_look_at_file:
+            self._look_at_file(connection, borrower)
         return connection
 
-    def _enqueue(self, borrower: Borrower) -> Waiter:
-        """Add a waiter to the queue. The caller holds the lock."""
-        counters, limit = self._ledger.counters, self._config.max_waiting
-        if limit and len(self._ledger.waiters) >= limit:
-            counters.requests_errors += 1
-            raise TooManyRequests(
-                f"{self.place}: {limit} requests wait for a connection already (pool.max_waiting)"
-            )
-        counters.requests_queued += 1
-        waiter = Waiter(borrower)
-        self._ledger.waiters.append(waiter)
-        return waiter
+    def _look_at_file(self, connection: Connection, borrower: Borrower) -> None:
+        """Raise :class:`DatabaseReplaced` if the connection would write where nobody looks."""
+        self._next_look_at_file = connection.since + LOOK_AT_FILE
+        try:
+            self.engine.check_file()
+        except BaseException:
+            self._next_look_at_file = 0.0
+            self.give_back(connection, borrower)
+            raise
 
-    def _hand_out(self, connection: Connection, borrower: Borrower) -> None:
+    def hand_out(self, connection: Connection, borrower: Borrower) -> None:
         """Make a borrower the owner. The caller holds the lock."""
         self._ledger.out[connection] = borrower
         connection.begin_loan(borrower)
-
-    def _wait(self, waiter: Waiter) -> Connection | None:
-        began = monotonic()
-        deadline = began + self._config.timeout
-        try:
-            while not waiter.bell.wait(min(housekeeping.LOOK, deadline - monotonic())):
-                self._find_the_dead()
-                if waiter.granted or monotonic() >= deadline:
-                    break
-        except BaseException:
-            self._give_up(waiter)
-            raise
-        return self._accept(waiter, monotonic() - began)
-
-    def _find_the_dead(self) -> None:
-        """Look after what is out; what a dead borrower has left may be in a circle of references."""
-        if any(each.thread_is_over() and not each.gone() for _, each in self.out()):
-            gc.collect()
-        self.look_after()
-
-    def _accept(self, waiter: Waiter, waited: float) -> Connection | None:
-        """Take what was granted, also if it was granted while the wait ended."""
-        with self._lock:
-            counters = self._ledger.counters
-            counters.requests_wait_ms += waited * 1000
-            self._ledger.leave_queue(waiter)
-            if waiter.granted:
-                if waiter.connection is not None:
-                    waiter.connection.begin_loan(waiter.borrower)  # of this thread
-                return waiter.connection
-            counters.requests_errors += 1
-            if self.closing:
-                raise self._is_closed()
-        raise self._timed_out(waited)
-
-    def _give_up(self, waiter: Waiter) -> None:
-        with self._lock:
-            self._ledger.leave_queue(waiter)
-            granted = waiter.granted
-        if granted and waiter.connection is None:
-            self.abandon(waiter.borrower)
-        elif granted and waiter.connection is not None:
-            self.give_back(waiter.connection, waiter.borrower)
 
     def _prepare(
         self, connection: Connection | None, borrower: Borrower, *, read_only: bool
@@ -187,7 +153,7 @@ class Pool:
             closing = self.closing
         if closing:
             self.discard(connection)
-            raise self._is_closed()
+            raise self.is_closed()
         return connection
 
     def _counted(self, open_: Callable[[], Connection]) -> Connection:
@@ -201,15 +167,9 @@ class Pool:
         finally:
             counters.connections_ms += (monotonic() - began) * 1000
 
-    def _is_closed(self) -> DatabaseClosed:
+    def is_closed(self) -> DatabaseClosed:
+        """Make the error for who comes too late."""
         return DatabaseClosed(f"{self.place}: it is closed, or closing")
-
-    def _timed_out(self, waited: float) -> PoolTimeout:
-        out = "; ".join(map(str, self.holders()))
-        return PoolTimeout(
-            f"{self.place}: no connection came free within {waited:.2f} s"
-            f" (pool.timeout); all {self._config.max_size} (pool.max_size) are out: {out}"
-        )
 
     # -- giving back --------------------------------------------------------------------
 
@@ -278,30 +238,13 @@ class Pool:
             keep = healthy and not self.closing and now - connection.born <= self._max_lifetime
             connection.running = None
             if keep:
-                self._pass_on(connection, now)
+                self._queue.pass_on(connection, now)
             elif not healthy:
                 ledger.counters.returns_bad += 1
         if not keep:
             self.discard(connection)
         if now >= self._housekeeper.next_look:
             self.look_after()
-
-    def _pass_on(self, connection: Connection, now: float) -> None:
-        """Give a connection to the first waiter, or keep it. The caller holds the lock.
-
-        In an order in which an exception between two lines loses neither: a waiter that was not
-        told finds out by itself.
-        """
-        ledger = self._ledger
-        waiter = ledger.next_waiter()
-        if waiter is None:
-            ledger.out.pop(connection, None)
-            ledger.keep(connection, now)
-            return
-        self._hand_out(connection, waiter.borrower)
-        waiter.connection, waiter.granted = connection, True
-        ledger.leave_queue(waiter)
-        waiter.bell.ring()
 
     def discard(self, connection: Connection) -> None:
         """Close a connection and give its place to the next. Safe to call twice."""
@@ -318,28 +261,15 @@ class Pool:
     def _leave(self, places: set[Any], which: object) -> None:
         with self._lock:
             places.discard(which)
-            self._grant_room()
+            self._queue.grant_room()
             empty = self.closing and not self._ledger.size
         self.returned.ring()
         if empty:
             self.engine.finish()
 
-    def _grant_room(self) -> None:
-        """Let the first waiter open a connection, if there is room. The caller holds the lock."""
-        ledger = self._ledger
-        waiter = ledger.next_waiter() if ledger.has_room else None
-        if waiter is not None:
-            ledger.opening.add(waiter.borrower)
-            waiter.granted = True
-            ledger.leave_queue(waiter)
-            waiter.bell.ring()
-
     def serve_waiters(self) -> None:
         """Hand what is free to those who wait, where an exception has kept it from them."""
-        with self._lock:
-            if self._ledger.waiters and self._ledger.idle:
-                self._pass_on(*self._ledger.idle.pop())
-            self._grant_room()
+        self._queue.serve()
 
     # -- looking after ------------------------------------------------------------------
 
@@ -352,13 +282,13 @@ class Pool:
         return self._housekeeper.holders()
 
     def other_writers(self, connection: sqlite3.Connection) -> list[str]:
-        """Return who has a transaction open on another connection of this pool, in words."""
-        found = []
-        for other, borrower in self.out():
-            with suppress(sqlite3.ProgrammingError):  # closed meanwhile
-                if other is not connection and not other.read_only and other.in_transaction:
-                    found.append(f"thread {borrower.thread.name!r}")
-        return found
+        """Return who has a transaction open on another connection of this process, in words."""
+        return [
+            f"thread {borrower.thread.name!r} on database {pool.name!r}"
+            for pool in list(_pools)
+            for other, borrower in pool.out()
+            if other is not connection and other.may_write_now()
+        ]
 
     def out(self) -> list[tuple[Connection, Borrower]]:
         """Return the connections that are out, and to whom."""

@@ -19,7 +19,6 @@ class Waiter:
         self.bell = Bell()
 
     def grant(self, connection: Connection | None) -> None:
-        """Give it a connection, or with None the right to open one, and tell it."""
+        """Give it a connection, or with None the right to open one. Its bell is rung after it."""
         self.connection = connection
         self.granted = True
-        self.bell.ring()

@@ -15,13 +15,14 @@ from contextlib import contextmanager, suppress
 from os import path
 from pathlib import Path
 from time import monotonic, sleep
+from weakref import WeakSet
 
 if sys.platform != "win32":  # there, a -wal file may stay when two processes end together
     import fcntl
 
 PATIENCE = 1.0
 """Seconds to wait for another process that closes; without the lock a ``-wal`` may stay."""
-_BURST = 5.0
+_BURST = 60.0
 """Seconds after waiting in vain within which nobody waits for the same folder again."""
 _TICK = 0.001
 
@@ -29,7 +30,7 @@ _TICK = 0.001
 class _Folder:
     """An open folder. Its descriptor is closed when nothing refers to it, whatever is raised."""
 
-    __slots__ = ("descriptor",)
+    __slots__ = ("__weakref__", "descriptor")
 
     def __init__(self, name: str) -> None:
         self.descriptor = -1
@@ -45,7 +46,7 @@ class _Folder:
         self.close()
 
 
-_locked: set[_Folder] = set()
+_locked: WeakSet[_Folder] = WeakSet()
 """The folders that this process has locked, for a child that is forked meanwhile."""
 _in_vain: dict[tuple[int, int], float] = {}
 """Until when not to wait for a folder, by device and inode."""
@@ -69,7 +70,6 @@ def one_at_a_time(file: Path | None) -> Iterator[None]:
         _lock(folder.descriptor)
         yield
     finally:
-        _locked.discard(folder)
         folder.close()
 
 

@@ -40,19 +40,27 @@ def set_pragma(connection: sqlite3.Connection, name: str, value: Value) -> None:
         )
 
 
-def set_journal_mode(connection: sqlite3.Connection, wanted: str, timeout: float) -> None:
+def set_journal_mode(
+    connection: sqlite3.Connection, wanted: str, timeout: float, *, keep_wal: bool
+) -> None:
     """Set the journal mode of the file, trying for at most ``timeout`` seconds.
 
     SQLite does not wait by itself here: the switch needs the file for itself. Raises
-    :class:`DatabaseOpenError` if it is refused.
+    :class:`DatabaseOpenError` if it is refused. With ``keep_wal`` a file stays in WAL mode that
+    another process has switched to it, and uses.
     """
     mode = execute(connection, "PRAGMA journal_mode").fetchone()[0]
+    keep_wal = keep_wal and mode == "wal"
+    if keep_wal:
+        timeout = 0.0
     deadline = monotonic() + timeout
     while mode != wanted:
         try:
             mode = execute(connection, f"PRAGMA journal_mode = {wanted}").fetchone()[0]
             break
         except sqlite3.OperationalError as error:
+            if primary_code(error) == sqlite3.SQLITE_BUSY and keep_wal:
+                return
             if primary_code(error) != sqlite3.SQLITE_BUSY or monotonic() > deadline:
                 problem = f"journal_mode {wanted!r} cannot be set: {error}"
                 raise DatabaseOpenError(problem) from error

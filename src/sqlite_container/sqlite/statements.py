@@ -12,7 +12,6 @@ for a read only misses the fair queue and waits in SQLite's own way.
 from __future__ import annotations
 
 import enum
-import os
 import re
 import string
 from collections.abc import Callable, Iterator
@@ -54,7 +53,7 @@ _KINDS = {
     **dict.fromkeys(["COMMIT", "END"], Kind.CONTROL),
     **dict.fromkeys(["ATTACH", "DETACH", "EXPLAIN", ""], Kind.SETTING),
 }  # EXPLAIN PRAGMA sets some pragmas
-_ATTACHED = rf"{_BLANK}(?:DATABASE\b)?{_BLANK}'((?:[^']|'')*)'{_BLANK}AS\b"
+_ATTACHED = rf"{_BLANK}(?:DATABASE\b)?{_BLANK}('(?:[^']|'')*'|\?\d*|[:@$]\w+){_BLANK}AS\b"
 _LONG = 4096
 """Characters from which the kind of a text is not kept: texts of a megabyte would stay for ever."""
 
@@ -151,15 +150,21 @@ def may_be_temporary(sql: str) -> bool:
     return "temp" in sql.lower()
 
 
-def creates_a_file(sql: str) -> bool:
-    """Tell whether a statement may make a file: VACUUM INTO, and ATTACH unless there is one."""
+def writes_a_copy(sql: str) -> bool:
+    """Tell whether a statement is VACUUM INTO, which makes a file."""
+    return first_word(sql)[0] == "VACUUM" and kind_of(sql) is Kind.SETTING
+
+
+def attached_file(sql: str) -> str | None:
+    """Return the expression that names the file of an ATTACH.
+
+    None if it is no ATTACH; "NULL" if the expression is more than a text or a parameter.
+    """
     word, rest = first_word(sql)
     if word != "ATTACH":
-        return word == "VACUUM" and kind_of(sql) is Kind.SETTING
+        return None
     match = re.match(_ATTACHED, rest, re.IGNORECASE | re.DOTALL)
-    file = None if match is None else match[1].replace("''", "'")
-    in_memory = file in ("", ":memory:")
-    return not in_memory and (file is None or not ("mode=ro" in file or os.path.exists(file)))
+    return match[1] if match else "NULL"
 
 
 def _without_query_plan(rest: str) -> str:

@@ -40,7 +40,7 @@ class TemporaryFolder:
     def __init__(self) -> None:
         self._process = os.getpid()
         self._usual = tempfile.mkdtemp(prefix="sqlite_container-", dir=_memory())
-        self._disk = os.path.join(tempfile.gettempdir(), os.path.basename(self._usual))
+        self._disk = tempfile.mkdtemp(prefix="sqlite_container-")
         self._files: dict[Path, Path] = {}
 
     def file_for(self, engine: Engine, place: Place) -> Path | None:
@@ -88,7 +88,6 @@ class TemporaryFolder:
     def _folder_for(self, engine: Engine, *, keep_data: bool) -> str:
         if not keep_data or engine.file is None or os.path.getsize(engine.file) < _LARGE:
             return self._usual
-        os.makedirs(self._disk, mode=0o700, exist_ok=True)
         return self._disk
 
 

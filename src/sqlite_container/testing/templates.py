@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..engine.engine import Engine, Folders
-from ..engine.schema import apply
 from ..sqlite.file_state import state_of
 from ..sqlite.raw import execute
 
@@ -70,11 +69,10 @@ def _state(file: Path) -> object:
 def _make(draft: str, engine: Engine) -> None:
     config = replace(engine.config, path=draft, mode="rwc", schema=None)
     template = Engine(engine.name, config, Folders.current())
+    template.schema = engine.schema
     template.create()
-    with closing(template.open_plain()) as connection:
-        if engine.schema is not None:
-            apply(connection, engine.schema)
-        elif engine.file is not None and os.path.exists(engine.file):
+    if engine.schema is None and engine.file is not None and os.path.exists(engine.file):
+        with closing(template.open_plain()) as connection:
             _copy_schema(engine, connection)
 
 

@@ -194,7 +194,7 @@ class WriteLock:
         return bool(self._queue) and self._queue[0] is waiter
 
     def _take_from_idle_holder(self) -> bool:
-        """Release the lock for a holder that has nothing to write any more, and does not know it."""
+        """Release the lock for a holder that has nothing to write any more, unknowingly."""
         holder, since = self.holder, self.since
         if holder is None or holder.still_writes():
             return False
