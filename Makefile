@@ -30,7 +30,7 @@ test: $(VENV)/.test ## run all tests on PYTHON
 check: $(VENV)/.dev ## ruff, import-linter, mypy and pyright
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
-	$(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 	$(RUN) -m mypy
 	$(RUN) -m mypy examples/notebook
 	$(RUN) -m mypy examples/blog

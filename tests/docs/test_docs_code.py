@@ -1,4 +1,4 @@
-"""Every code block of README.md and docs/ does what the page says.
+"""Every code block of README.md, CONTRIBUTING.md and docs/ does what the page says.
 
 The blocks of a page run in order, in an empty folder of their own:
 
@@ -46,7 +46,7 @@ from sqlite_container import Database, DatabaseConfig, PoolConfig
 from sqlite_container.database.database import live
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_OURS = ("benchmarks.md",)  # figures, written by the benchmarks
 SETS_UP = ("mkdir ", "python3 -m venv ", ". ", "pip install ", "make ", "git clone ")
 BAD = re.compile(r"Warning|Traceback|Error")

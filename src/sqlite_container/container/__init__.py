@@ -1,4 +1,5 @@
 """How a dependency-injector container speaks of databases: `SQLite` and `SQLiteDict`.
 
-Imports `database` and what stands above it.
+Also the check of all settings before anything opens, and the shutdown of a whole container. May
+import `database` and the wings below it.
 """

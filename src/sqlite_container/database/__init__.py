@@ -1,4 +1,4 @@
-"""One database from open to close.
+"""One database from open to close, and a loan: a connection for the length of a `with` block.
 
-Imports `pool` and what stands above it.
+May import `pool` and the wings below it.
 """

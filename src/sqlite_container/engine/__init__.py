@@ -1,4 +1,4 @@
-"""How a database is created, opened, configured and opened again.
+"""How a database file is created, opened and set up, and how it gets its schema.
 
-Imports `connection` and what stands above it.
+May import `connection` and the wings below it.
 """

@@ -1,4 +1,4 @@
-"""The ends of a process: exit, signals of the operating system, fork.
+"""The ends of a process: its exit, signals of the operating system, forks.
 
-Imports `container` and what stands above it.
+May import `container` and the wings below it.
 """

@@ -1,1 +1,4 @@
-"""How threads wait for each other, and whether they are still alive. Imports nothing."""
+"""How one thread wakes another, and whether a thread is still alive.
+
+Imports no other wing.
+"""
