@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from section import Cell, Goal, Section, Table
+from harness.report_parts import Cell, Goal, Section, Table
 
 PACKAGES = (
     "Flask",

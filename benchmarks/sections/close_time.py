@@ -9,9 +9,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from measure import Effort, Files, temporary_files
-from section import Section, Table, at_most
-
+from harness.measure import Effort, Files, temporary_files
+from harness.report_parts import Section, Table, at_most
 from sqlite_container import Database
 
 QUERIES = 8

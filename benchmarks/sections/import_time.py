@@ -8,8 +8,8 @@ import sys
 from functools import partial
 from statistics import median
 
-from measure import Effort, interleave, ratio
-from section import Section, Table, at_most
+from harness.measure import Effort, interleave, ratio
+from harness.report_parts import Section, Table, at_most
 
 _BASE = "import flask; from dependency_injector import containers, providers, wiring"
 _CASES = {

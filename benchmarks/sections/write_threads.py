@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from statistics import median
 
-import writing
-from measure import Effort, Files, interleave, remove, temporary_files
-from plots import lines
-from section import Goal, Plot, Section, Table, at_least, at_most
-from writer_peers import BASE, LIBRARY, PEERS
-from writing import Tally, compare, row
+from harness import write_loop
+from harness.measure import Effort, Files, interleave, remove, temporary_files
+from harness.plots import lines
+from harness.report_parts import Goal, Plot, Section, Table, at_least, at_most
+from harness.write_loop import Tally, compare, row
+from peers.write import BASE, LIBRARY, PEERS
 
 THREADS = (1, 2, 4, 8, 16)
 MODES = {"1 ms of other work": 0.001, "tight loop": 0.0}
@@ -40,7 +40,9 @@ def run(effort: Effort) -> Section:
                 }
                 found[mode, threads] = interleave(effort.rounds, cases)
     tables = [
-        Table(f"{threads} threads, {mode}", writing.COLUMNS, [row(*each) for each in peers.items()])
+        Table(
+            f"{threads} threads, {mode}", write_loop.COLUMNS, [row(*each) for each in peers.items()]
+        )
         for (mode, threads), peers in found.items()
     ]
     return Section("Writers in one process", TEXT, tables, [_plot(found)], _goals(found))
@@ -50,7 +52,7 @@ def _once(files: Files, name: str, threads: int, think: float, seconds: float) -
     path = files.fresh()
     store = PEERS[name](str(path))
     try:
-        return writing.write(store, threads, think, seconds)
+        return write_loop.write(store, threads, think, seconds)
     finally:
         store.close()
         remove(path)
