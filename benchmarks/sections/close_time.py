@@ -19,8 +19,8 @@ _SLOW = (
     " SELECT count(*) FROM n"
 )
 TEXT = (
-    "Eight threads run a query that would take minutes; the time is that of `Database.close()`,"
-    " after which no connection is open and no `-wal` file is left."
+    "Eight threads run a query that would take minutes. Measured is how long `Database.close()`"
+    " takes, after which no connection is open and no `-wal` file is left."
 )
 
 

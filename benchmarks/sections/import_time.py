@@ -20,8 +20,8 @@ _CASES = {
     "and peewee's pool": f"{_BASE}; import playhouse.pool",
 }
 TEXT = (
-    "Each import in a new interpreter, whose own start is not counted. pydantic, which checks the"
-    " settings, is shown apart."
+    "Each import runs in a new interpreter, whose own start is not counted. pydantic, which"
+    " checks the settings, is shown apart."
 )
 
 

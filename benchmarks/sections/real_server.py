@@ -27,9 +27,9 @@ TEXT = (
     "gunicorn, one worker with 8 threads, and two client processes with 8 keep-alive connections"
     " each on the same machine: 90 % `GET` (one primary-key SELECT), 10 % `POST` (one UPDATE in a"
     " transaction of its own) on 100,000 rows. The server may open 1,024 files. An error is an"
-    " answer other than 200, or none. *No database* and *one global connection* (with a lock around"
-    " each request) are references; the library should be ahead of all others. A *with block* lends"
-    " a connection by hand, without `@inject`, as it is with the pools of other packages."
+    " answer other than 200, or none. *No database* and *one global connection* (with a lock"
+    " around each request) are references; the library should be ahead of all others. *With block*"
+    " checks a connection out by hand, without `@inject`, as the other pools are used."
 )
 
 

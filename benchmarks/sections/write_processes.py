@@ -19,8 +19,9 @@ PROCESSES = (2, 4, 8)
 THREADS = 2
 MODES = {"1 ms of other work": 0.001, "tight loop": 0.0}
 TEXT = (
-    "The same with processes of two threads each. The queue of the library is one per process;"
-    " between processes the head of each queue competes. The goal is taken with 1 ms of other work."
+    "The same with several processes of two threads each. Each process has a write queue of its"
+    " own, and the first writers of all the queues compete. The goals are taken with 1 ms of other"
+    " work."
 )
 FIGURES = (("p99 wait", "p99"), ("longest wait", "longest"))
 Found = dict[tuple[str, int], dict[str, list[Tally]]]
