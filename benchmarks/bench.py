@@ -12,18 +12,18 @@ import sys
 import time
 from pathlib import Path
 
-from measure import FULL, QUICK, Effort
-from report import show, write
-from section import Section
+from harness.measure import FULL, QUICK, Effort
+from harness.report import show, write
+from harness.report_parts import Section
 
 BENCHMARKS = {
-    "request": "request_cost",
-    "writers": "writers",
-    "processes": "processes",
-    "server": "server",
+    "request": "request_time",
+    "writers": "write_threads",
+    "processes": "write_processes",
+    "server": "real_server",
     "growth": "growth",
-    "imports": "imports",
-    "close": "closing",
+    "imports": "import_time",
+    "close": "close_time",
 }
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 def _run(name: str, effort: Effort) -> Section:
     print(f"{name} …", file=sys.stderr, flush=True)
-    section: Section = importlib.import_module(BENCHMARKS[name]).run(effort)
+    section: Section = importlib.import_module(f"sections.{BENCHMARKS[name]}").run(effort)
     print(show(section), flush=True)
     return section
 

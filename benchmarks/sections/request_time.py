@@ -9,13 +9,13 @@ from functools import partial
 from statistics import median
 from time import perf_counter
 
-import peer_library
-import peers
 from flask import Flask
-from measure import ROWS, Effort, Files, interleave, ratio, temporary_files
-from plots import bars
-from section import Plot, Section, Table, at_most
-from served import Served
+
+from harness.measure import ROWS, Effort, Files, interleave, ratio, temporary_files
+from harness.plots import bars
+from harness.report_parts import Plot, Section, Table, at_most
+from peers import web, web_library
+from peers.web_app import Served
 
 TEXT = (
     "One `GET` of a view with one primary-key SELECT on a file of 100,000 rows, through Flask's"
@@ -30,7 +30,7 @@ def run(effort: Effort) -> Section:
     with temporary_files() as files:
         found = _requests(effort, files)
         added = _added(effort, files)
-    base = found[peers.NOTHING]
+    base = found[web.NOTHING]
     ratios = {name: ratio(times, base) for name, times in found.items()}
     rows = [
         (name, round(median(times) * 1e6, 1), round(ratios[name], 2))
@@ -44,7 +44,7 @@ def run(effort: Effort) -> Section:
         [("inject, check out, give back", round(added, 2))],
     )
     goals = [
-        at_most("request with `@inject` and one SELECT, over none", ratios[peers.LIBRARY], 1.10),
+        at_most("request with `@inject` and one SELECT, over none", ratios[web.LIBRARY], 1.10),
         at_most("added to a plain call: inject, check out, give back", added, 6, " µs"),
     ]
     draw = partial(bars, {row[0]: row[2] for row in rows}, "times a view without a database")
@@ -55,8 +55,8 @@ def run(effort: Effort) -> Section:
 def _requests(effort: Effort, files: Files) -> dict[str, list[float]]:
     with ExitStack() as stack:
         cases = {}
-        for name in peers.NAMES:
-            served = peers.create(name, str(files.fresh()))
+        for name in web.NAMES:
+            served = web.create(name, str(files.fresh()))
             stack.callback(served.close)
             cases[name] = partial(_round, served, effort.requests)
         for case in cases.values():
@@ -79,11 +79,11 @@ def _round(served: Served, count: int) -> float:
 
 def _added(effort: Effort, files: Files) -> float:
     """Microseconds that injection adds to a call in an app context of its own."""
-    served = peer_library.create(str(files.fresh()))
+    served = web_library.create(str(files.fresh()))
     count = effort.requests * 10
     cases = {
-        "plain": partial(_calls, Flask(__name__), peer_library.nothing, count),
-        "injected": partial(_calls, served.app, peer_library.injected, count),
+        "plain": partial(_calls, Flask(__name__), web_library.nothing, count),
+        "injected": partial(_calls, served.app, web_library.injected, count),
     }
     try:
         found = interleave(effort.rounds, cases)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,23 +13,23 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-import peers
-from measure import Effort, Files, interleave, percentile, remove, temporary_files
-from plots import bars
-from section import Goal, Plot, Section, Table
+from harness.children import command, environment
+from harness.measure import Effort, Files, interleave, percentile, remove, temporary_files
+from harness.plots import bars
+from harness.report_parts import Goal, Plot, Section, Table
+from peers import web
 
 THREADS = 8
 CLIENTS = 2
 CONNECTIONS = 8
 WRITES = 0.1
-HERE = Path(__file__).parent
 TEXT = (
     "gunicorn, one worker with 8 threads, and two client processes with 8 keep-alive connections"
     " each on the same machine: 90 % `GET` (one primary-key SELECT), 10 % `POST` (one UPDATE in a"
     " transaction of its own) on 100,000 rows. The server may open 1,024 files. An error is an"
-    " answer other than 200, or none. *No database* and *one global connection* (with a lock around"
-    " each request) are references; the library should be ahead of all others. A *with block* lends"
-    " a connection by hand, without `@inject`, as it is with the pools of other packages."
+    " answer other than 200, or none. *No database* and *one global connection* (with a lock"
+    " around each request) are references; the library should be ahead of all others. *With block*"
+    " checks a connection out by hand, without `@inject`, as the other pools are used."
 )
 
 
@@ -50,7 +48,7 @@ def run(effort: Effort) -> Section:
     effort = effort.shorter(3, 1.0)
     seconds = effort.seconds * 3
     with temporary_files() as files:
-        cases = {name: partial(_once, files, name, seconds) for name in peers.NAMES}
+        cases = {name: partial(_once, files, name, seconds) for name in web.NAMES}
         found = interleave(1 if effort.quick else effort.rounds, cases)
     rows = [
         (
@@ -75,13 +73,13 @@ def _median(runs: list[Answered], figure: str) -> float:
 
 
 def _goals(found: dict[str, list[Answered]]) -> list[Goal]:
-    others = [name for name in found if name not in (*peers.OURS, *peers.REFERENCES)]
+    others = [name for name in found if name not in (*web.OURS, *web.REFERENCES)]
     # A peer that fails is no competition: who refuses a request is quick.
     sound = [name for name in others if not sum(each.errors for each in found[name])]
-    rate, p99 = (_median(found[peers.LIBRARY], figure) for figure in ("rate", "p99"))
+    rate, p99 = (_median(found[web.LIBRARY], figure) for figure in ("rate", "p99"))
     best = max((_median(found[name], "rate"), name) for name in sound)
     quickest = min((_median(found[name], "p99"), name) for name in sound)
-    errors = sum(each.errors for name in peers.OURS for each in found[name])
+    errors = sum(each.errors for name in web.OURS for each in found[name])
     return [
         Goal(
             "real server: requests per second",
@@ -115,10 +113,13 @@ def _once(files: Files, name: str, seconds: float) -> Answered:
 
 def _load(port: int, seconds: float) -> tuple[list[float], int]:
     """Every client's times together, ordered, and the errors."""
-    script = str(HERE / "load.py")
-    options = [str(port), str(CONNECTIONS), str(seconds), str(WRITES)]
+    options = (port, CONNECTIONS, seconds, WRITES)
     clients = [
-        subprocess.Popen([sys.executable, script, *options, str(seed)], stdout=subprocess.PIPE)
+        subprocess.Popen(
+            command("harness.http_load", *options, seed),
+            env=environment(),
+            stdout=subprocess.PIPE,
+        )
         for seed in range(CLIENTS)
     ]
     found = [pickle.loads(client.communicate(timeout=seconds + 60)[0]) for client in clients]
@@ -130,10 +131,11 @@ def _served(name: str, path: Path) -> Iterator[int]:
     port = _free_port()
     options = f"--workers 1 --worker-class gthread --threads {THREADS} --keep-alive 30"
     options += f" --bind 127.0.0.1:{port} --graceful-timeout 5 --log-level critical"
-    command = [sys.executable, "-m", "gunicorn", *options.split(), "server_app:create_app()"]
-    environment = {**os.environ, "BENCH_PEER": name, "BENCH_FILE": str(path)}
     server = subprocess.Popen(
-        command, cwd=HERE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command("gunicorn", *options.split(), "harness.gunicorn_app:create_app()"),
+        env=environment(BENCH_PEER=name, BENCH_FILE=str(path)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         _wait_for(port, server)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Provide, inject
 from flask import Flask
-from measure import READ, WRITE
-from served import Served, add_routes
 
+from harness.measure import READ, WRITE
+from peers.web_app import Served, add_routes
 from sqlite_container import Connection, SQLite, shutdown
 from sqlite_container.flask import init_app
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pickle
 import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 from statistics import median
 
-import writing
-from measure import Effort, Files, interleave, remove, temporary_files
-from plots import lines
-from section import Goal, Plot, Section, Table, at_least, at_most
-from writer_peers import BASE, LIBRARY, PEERS
-from writing import Tally, compare, merge, row
+from harness import write_loop
+from harness.children import command, environment
+from harness.measure import Effort, Files, interleave, remove, temporary_files
+from harness.plots import lines
+from harness.report_parts import Goal, Plot, Section, Table, at_least, at_most
+from harness.write_loop import Tally, compare, merge, row
+from peers.write import BASE, LIBRARY, PEERS
 
 PROCESSES = (2, 4, 8)
 THREADS = 2
 MODES = {"1 ms of other work": 0.001, "tight loop": 0.0}
 TEXT = (
-    "The same with processes of two threads each. The queue of the library is one per process;"
-    " between processes the head of each queue competes. The goal is taken with 1 ms of other work."
+    "The same with several processes of two threads each. Each process has a write queue of its"
+    " own, and the first writers of all the queues compete. The goals are taken with 1 ms of other"
+    " work."
 )
 FIGURES = (("p99 wait", "p99"), ("longest wait", "longest"))
 Found = dict[tuple[str, int], dict[str, list[Tally]]]
@@ -42,7 +42,7 @@ def run(effort: Effort) -> Section:
     tables = [
         Table(
             f"{count} processes of {THREADS} threads, {mode}",
-            writing.COLUMNS,
+            write_loop.COLUMNS,
             [row(*each) for each in peers.items()],
         )
         for (mode, count), peers in found.items()
@@ -52,12 +52,10 @@ def run(effort: Effort) -> Section:
 
 def _once(files: Files, name: str, count: int, think: float, seconds: float) -> Tally:
     path = files.fresh()
-    script = Path(__file__).with_name("writing.py")
-    options = (str(THREADS), str(think), str(seconds))
-    command = [sys.executable, str(script), name, str(path), *options]
+    writer = command("harness.write_loop", name, path, THREADS, think, seconds)
+    pipe = subprocess.PIPE
     workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for _ in range(count)
+        subprocess.Popen(writer, env=environment(), stdin=pipe, stdout=pipe) for _ in range(count)
     ]
     try:
         return _write(workers, seconds)

@@ -15,7 +15,7 @@ from array import array
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from measure import ROWS
+from harness.measure import ROWS
 
 GRACE = 6.0
 """Seconds to wait for what is on its way when the time is up."""

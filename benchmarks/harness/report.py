@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from section import Cell, Goal, Section, Table
+from harness.report_parts import Cell, Goal, Section, Table
 
 PACKAGES = (
     "Flask",
@@ -24,11 +24,12 @@ PACKAGES = (
 )
 _INTRO = """# Benchmarks
 
-Written by `make bench`. All figures of a table come from one run, in which the candidates take
-turns (A B C A B C …); they are medians of all rounds, and a ratio is the median of the ratios
-within each round. Absolute figures say as much about the machine as about the candidates: compare
-within a table, not with other machines. Every peer has WAL, `synchronous=NORMAL` and a busy timeout
-of 5 seconds, and a fresh copy of the same file.
+Written by `make bench`; `benchmarks/README.md` describes what each section runs. All figures of a
+table come from one run, in which the candidates take turns (A B C A B C …). Each figure is the
+median of all rounds, and a ratio is the median of the ratios within each round. Absolute figures
+depend on the machine as much as on the candidates: compare within a table, not between machines.
+Every candidate has WAL, `synchronous=NORMAL`, a busy timeout of 5 seconds, and a fresh copy of the
+same file.
 """
 
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 from functools import partial
 from statistics import median
 
-import writing
-from measure import Effort, Files, interleave, remove, temporary_files
-from plots import lines
-from section import Goal, Plot, Section, Table, at_least, at_most
-from writer_peers import BASE, LIBRARY, PEERS
-from writing import Tally, compare, row
+from harness import write_loop
+from harness.measure import Effort, Files, interleave, remove, temporary_files
+from harness.plots import lines
+from harness.report_parts import Goal, Plot, Section, Table, at_least, at_most
+from harness.write_loop import Tally, compare, row
+from peers.write import BASE, LIBRARY, PEERS
 
 THREADS = (1, 2, 4, 8, 16)
 MODES = {"1 ms of other work": 0.001, "tight loop": 0.0}
 TEXT = (
     "Each transaction is BEGIN IMMEDIATE, one UPDATE by primary key, COMMIT, on a file of 100,000"
-    " rows. The wait is the time from the call until it may write (Flask-SQLAlchemy: until the"
-    " UPDATE is done; SqliteQueueDatabase, which has no transactions but queues single statements:"
-    " until all is done). The millisecond of other work is a sleep between two transactions. *This"
-    " library* and *busy_timeout alone* keep one connection per thread; the goals are taken from"
-    " them. Automatic checkpoints are on everywhere; in the library's queue they finish, and the"
-    " `-wal` stays at 1,000 pages, where busy_timeout alone lets it grow as long as anybody writes."
+    " rows. The wait is the time from the call until the transaction may write (for"
+    " Flask-SQLAlchemy, until the UPDATE is done; for SqliteQueueDatabase, which has no"
+    " transactions but queues single statements, until all of it is done). The millisecond of"
+    " other work is a sleep between two transactions. *This library* and *busy_timeout alone* keep"
+    " one connection per thread, and the goals compare these two. Automatic checkpoints are on"
+    " everywhere. Behind the library's write queue they complete, and the `-wal` stays at 1,000"
+    " pages; with busy_timeout alone it grows for as long as anybody writes."
 )
 FIGURES = (("p99 wait", "p99"), ("longest wait", "longest"))
 Found = dict[tuple[str, int], dict[str, list[Tally]]]
@@ -40,7 +41,11 @@ def run(effort: Effort) -> Section:
                 }
                 found[mode, threads] = interleave(effort.rounds, cases)
     tables = [
-        Table(f"{threads} threads, {mode}", writing.COLUMNS, [row(*each) for each in peers.items()])
+        Table(
+            f"{threads} thread{'s' * (threads > 1)}, {mode}",
+            write_loop.COLUMNS,
+            [row(*each) for each in peers.items()],
+        )
         for (mode, threads), peers in found.items()
     ]
     return Section("Writers in one process", TEXT, tables, [_plot(found)], _goals(found))
@@ -50,7 +55,7 @@ def _once(files: Files, name: str, threads: int, think: float, seconds: float) -
     path = files.fresh()
     store = PEERS[name](str(path))
     try:
-        return writing.write(store, threads, think, seconds)
+        return write_loop.write(store, threads, think, seconds)
     finally:
         store.close()
         remove(path)

@@ -6,8 +6,9 @@ import contextlib
 from typing import Any
 
 from flask import Flask
-from measure import BUSY_TIMEOUT, READ, WRITE, connect, set_pragmas
-from served import Served, add_routes
+
+from harness.measure import BUSY_TIMEOUT, READ, WRITE, connect, set_pragmas
+from peers.web_app import Served, add_routes
 
 
 def _add_session_routes(app: Flask, db: Any) -> None:

@@ -12,8 +12,9 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from measure import READ, ROWS, Effort, temporary_files
-from section import Section, Table, at_most
+from harness.children import command, environment
+from harness.measure import READ, ROWS, Effort, temporary_files
+from harness.report_parts import Section, Table, at_most
 
 DATABASES = (1, 10, 100)
 THREADS = (1, 8, 64)
@@ -62,8 +63,14 @@ def _figures(paths: list[str], threads: int, effort: Effort) -> list[float]:
 
 
 def _child(arguments: list[str]) -> Any:
-    command = [sys.executable, __file__, *arguments]
-    return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=300).stdout)
+    done = subprocess.run(
+        command(__name__, *arguments),
+        env=environment(),
+        capture_output=True,
+        check=True,
+        timeout=300,
+    )
+    return json.loads(done.stdout)
 
 
 def _memory() -> float:
@@ -122,9 +129,9 @@ def _databases(threads: int, paths: list[str]) -> list[float]:
 
 
 def _requests(count: int, path: str) -> list[list[float]]:
-    import peer_library
+    from peers import web_library
 
-    served = peer_library.create(path)
+    served = web_library.create(path)
     database = served.app.container.items.database()  # type: ignore[attr-defined]
     threads = MAX_SIZE * 2
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
 
-from measure import ROWS, percentile, ratio
-from writer_peers import PEERS, Increment, Store
+from harness.measure import ROWS, percentile, ratio
+from peers.write import PEERS, Increment, Store
 
 
 @dataclass

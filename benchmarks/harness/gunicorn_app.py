@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import resource
 
-import peers
 from flask import Flask
+
+from peers import web
 
 DESCRIPTORS = 1024
 """The usual limit of a service; who opens more than it closes finds out."""
@@ -17,4 +18,4 @@ def create_app() -> Flask:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     soft = DESCRIPTORS if limit == resource.RLIM_INFINITY else min(DESCRIPTORS, limit)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, limit))
-    return peers.create(os.environ["BENCH_PEER"], os.environ["BENCH_FILE"]).app
+    return web.create(os.environ["BENCH_PEER"], os.environ["BENCH_FILE"]).app

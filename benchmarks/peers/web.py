@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from served import Served
+from peers.web_app import Served
 
 NOTHING = "no database"
 FLOOR = "one global connection"
@@ -16,18 +16,18 @@ LIBRARY_BLOCK = "this library, with block"
 TUTORIAL = "open and close (Flask tutorial)"
 
 _PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    NOTHING: ("peers_plain", "no_database", {}),
-    FLOOR: ("peers_plain", "global_connection", {}),
-    LIBRARY: ("peer_library", "create", {}),
-    LIBRARY_WRITER: ("peer_library", "create", {"reader": False}),
-    LIBRARY_BLOCK: ("peer_library", "create_blocks", {}),
-    TUTORIAL: ("peers_plain", "open_and_close", {}),
-    "Flask-SQLAlchemy": ("peers_packages", "flask_sqlalchemy", {}),
-    "Flask-SQLAlchemy-Lite": ("peers_packages", "flask_sqlalchemy_lite", {}),
-    "SQLAlchemy QueuePool": ("peers_packages", "queue_pool", {}),
-    "peewee pool": ("peers_packages", "peewee_pool", {}),
-    "Resource with Closing": ("peer_resource", "create", {}),
-    "atexit list": ("peers_plain", "atexit_list", {}),
+    NOTHING: ("web_sqlite3", "no_database", {}),
+    FLOOR: ("web_sqlite3", "global_connection", {}),
+    LIBRARY: ("web_library", "create", {}),
+    LIBRARY_WRITER: ("web_library", "create", {"reader": False}),
+    LIBRARY_BLOCK: ("web_library", "create_blocks", {}),
+    TUTORIAL: ("web_sqlite3", "open_and_close", {}),
+    "Flask-SQLAlchemy": ("web_packages", "flask_sqlalchemy", {}),
+    "Flask-SQLAlchemy-Lite": ("web_packages", "flask_sqlalchemy_lite", {}),
+    "SQLAlchemy QueuePool": ("web_packages", "queue_pool", {}),
+    "peewee pool": ("web_packages", "peewee_pool", {}),
+    "Resource with Closing": ("web_resource", "create", {}),
+    "atexit list": ("web_sqlite3", "atexit_list", {}),
 }
 NAMES = tuple(_PEERS)
 OURS = (LIBRARY, LIBRARY_WRITER, LIBRARY_BLOCK)
@@ -38,5 +38,5 @@ REFERENCES = (NOTHING, FLOOR)
 def create(name: str, path: str) -> Served:
     """The app of one peer; only its own packages are imported."""
     module, function, options = _PEERS[name]
-    make: Callable[..., Served] = getattr(import_module(module), function)
+    make: Callable[..., Served] = getattr(import_module(f"peers.{module}"), function)
     return make(path, **options)

@@ -9,9 +9,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from measure import Effort, Files, temporary_files
-from section import Section, Table, at_most
-
+from harness.measure import Effort, Files, temporary_files
+from harness.report_parts import Section, Table, at_most
 from sqlite_container import Database
 
 QUERIES = 8
@@ -20,8 +19,8 @@ _SLOW = (
     " SELECT count(*) FROM n"
 )
 TEXT = (
-    "Eight threads run a query that would take minutes; the time is that of `Database.close()`,"
-    " after which no connection is open and no `-wal` file is left."
+    "Eight threads run a query that would take minutes. Measured is how long `Database.close()`"
+    " takes, after which no connection is open and no `-wal` file is left."
 )
 
 

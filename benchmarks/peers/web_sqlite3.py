@@ -6,8 +6,9 @@ import sqlite3
 import threading
 
 from flask import Flask, g
-from measure import READ, WRITE, connect
-from served import Served, add_routes
+
+from harness.measure import READ, WRITE, connect
+from peers.web_app import Served, add_routes
 
 
 def no_database(path: str) -> Served:

@@ -8,8 +8,8 @@ import sys
 from functools import partial
 from statistics import median
 
-from measure import Effort, interleave, ratio
-from section import Section, Table, at_most
+from harness.measure import Effort, interleave, ratio
+from harness.report_parts import Section, Table, at_most
 
 _BASE = "import flask; from dependency_injector import containers, providers, wiring"
 _CASES = {
@@ -20,8 +20,8 @@ _CASES = {
     "and peewee's pool": f"{_BASE}; import playhouse.pool",
 }
 TEXT = (
-    "Each import in a new interpreter, whose own start is not counted. pydantic, which checks the"
-    " settings, is shown apart."
+    "Each import runs in a new interpreter, whose own start is not counted. pydantic, which"
+    " checks the settings, is shown apart."
 )
 
 

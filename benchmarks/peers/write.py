@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from measure import BUSY_TIMEOUT, WRITE, connect, set_pragmas
+from harness.measure import BUSY_TIMEOUT, WRITE, connect, set_pragmas
 
 Increment = Callable[[int], float]
 """One transaction; returns the moment from which it could write."""

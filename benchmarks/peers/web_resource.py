@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Closing, Provide, inject
 from flask import Flask
-from measure import READ, WRITE, connect
-from served import Served, add_routes
+
+from harness.measure import READ, WRITE, connect
+from peers.web_app import Served, add_routes
 
 
 def opened(path: str) -> Iterator[sqlite3.Connection]:

@@ -1,0 +1,1 @@
+"""What is compared: ``web`` names Flask apps that read and write, ``write`` ways to write."""

@@ -1,0 +1,1 @@
+"""What is measured: each module is one section of the report, and ``run()`` measures it."""
