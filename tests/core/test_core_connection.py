@@ -124,12 +124,18 @@ def test_a_block_is_atomic(
     assert count(database) == 2
 
 
+def script_and_fail(db: Connection) -> None:
+    """Write, run a script, and raise KeyError."""
+    db.execute(INSERT)
+    db.executescript(f"{INSERT}; {INSERT};")
+    raise KeyError
+
+
 def test_a_script_runs_inside_a_block(database: Database) -> None:
     """executescript() is part of the block: what was before it, and what comes after."""
     with database.connection() as db:
         with pytest.raises(KeyError), db:
-            db.execute(INSERT)
-            run_and_fail(db, INSERT, INSERT)
+            script_and_fail(db)
         with db:
             db.executescript(f"{INSERT}; {INSERT};")
     assert count(database) == 2

@@ -493,7 +493,7 @@ def test_implicit_transactions_are_immediate(database: Database) -> None:
     for level in ("IMMEDIATE", "DEFERRED", ""):
         seen: list[str] = []
         with database.connection() as db:
-            db.isolation_level = level  # type: ignore[assignment]
+            db.isolation_level = level
             db.set_trace_callback(seen.append)
             db.execute("DELETE FROM note WHERE id < 0")
             db.commit()

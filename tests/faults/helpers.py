@@ -132,7 +132,7 @@ class Reports(logging.Handler):
         super().__init__()
         self.texts: list[str] = []
         warnings.simplefilter("always")
-        warnings.showwarning = self._show
+        warnings.showwarning = self._show  # type: ignore[assignment]
         logging.getLogger("sqlite_container").addHandler(self)
 
     def _show(self, message: Warning | str, category: type[Warning], *_: object) -> None:

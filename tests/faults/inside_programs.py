@@ -389,7 +389,7 @@ def outcome(attempt: Callable[[], object]) -> str:
     """Return the name of what it raises; empty if it raises nothing."""
     try:
         attempt()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return type(error).__name__
     return ""
 
@@ -429,7 +429,7 @@ def compete(db: Connection, shared: Shared) -> "Counter[str]":
 
 def use_while_inside(folder: str, whose: str) -> None:
     """While the owner is inside SQLite, another thread tries every other way into it."""
-    with app_of(Path(folder)) as (client, database, _), client.application.app_context():
+    with app_of(Path(folder)) as (client, _, _), client.application.app_context():
         db = client.application.container.notes.connection()  # type: ignore[attr-defined]
         things = {name: shared.make(db) for name, shared in SHARED.items()}
         outcomes: dict[str, str] = {}
@@ -450,7 +450,7 @@ def use_while_inside(folder: str, whose: str) -> None:
 
 def fetch_together(folder: str) -> None:
     """Two threads of one request fetch from one cursor: each row goes to one of them."""
-    with app_of(Path(folder)) as (client, database, _), client.application.app_context():
+    with app_of(Path(folder)) as (client, _, _), client.application.app_context():
         db = client.application.container.notes.connection()  # type: ignore[attr-defined]
         sys.setswitchinterval(0.00001)
         for _ in range(ROUNDS):

@@ -125,7 +125,8 @@ def work_on(storm: Storm, work: Work, db: Connection) -> None:
         try:
             work(db)
         except sqlite3.Error as error:
-            assert "interrupted" not in str(error) or not storm.armed, error
+            if "interrupted" in str(error) and storm.armed:
+                raise AssertionError(error) from error
 
 
 # -- an app --------------------------------------------------------------------------------

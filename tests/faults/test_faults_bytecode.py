@@ -42,7 +42,7 @@ class Reading:
         self.code = code
         self.instructions = list(dis.get_instructions(code))
         self.at = {each.offset: index for index, each in enumerate(self.instructions)}
-        self.entries: list[Any] = list(dis.Bytecode(code).exception_entries)
+        self.entries: list[Any] = list(getattr(dis.Bytecode(code), "exception_entries"))  # noqa: B009
 
     def blocks(self) -> Iterator[Block]:
         """Find each ``with`` statement: an entry that leads to WITH_EXCEPT_START tells of it."""
@@ -127,7 +127,7 @@ def _is_within(inner: dis.Positions | None, outer: dis.Positions | None) -> bool
         return False
     begin, end = (inner.lineno, inner.col_offset), (inner.end_lineno, inner.end_col_offset)
     first, last = (outer.lineno, outer.col_offset), (outer.end_lineno, outer.end_col_offset)
-    return first <= begin and end <= last  # type: ignore[operator]
+    return first <= begin and end <= last
 
 
 def readings(code: CodeType) -> Iterator[Reading]:

@@ -57,10 +57,9 @@ def test_a_database_that_is_busy_is_not_the_users_fault(
     client: FlaskClient, auth: Auth, database: Database
 ) -> None:
     auth.arrive()
-    with database.transaction():  # the client posts from another thread, as a browser does
-        with ThreadPoolExecutor() as browser:
-            posted = browser.submit(client.post, "/new", data={"title": "Hello", "body": ""})
-            response = posted.result()
+    with database.transaction(), ThreadPoolExecutor() as browser:  # which posts from a thread
+        posted = browser.submit(client.post, "/new", data={"title": "Hello", "body": ""})
+        response = posted.result()
     assert response.status_code == 503
     assert response.headers["Retry-After"]
     assert "Service Unavailable" in response.text

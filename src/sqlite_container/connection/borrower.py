@@ -19,8 +19,16 @@ class Borrower(Protocol):
     """
 
     thread: Thread
-    current: Callable[[None], object]
-    expected: Callable[[], object]
+
+    @property
+    def current(self) -> Callable[[None], object]:
+        """What tells where the code runs."""
+        ...
+
+    @property
+    def expected(self) -> Callable[[], object]:
+        """What tells where it is expected to."""
+        ...
 
     def may_use_it_here(self) -> bool:
         """Tell whether the code that runs now runs for this borrower, in whichever thread."""
@@ -63,8 +71,8 @@ class ThreadBorrower:
 
     __slots__ = ("_alive", "_block", "called_from", "keeps", "thread")
 
-    current: Callable[[None], object] = dict[None, object]().get
-    expected: Callable[[], object] = type(None)
+    current: Any = dict[None, object]().get
+    expected: Any = type(None)
 
     def __init__(self, keeps: object, block: object) -> None:
         self.keeps = keeps

@@ -720,7 +720,7 @@ class Connection(sqlite3.Connection):
         return ROW_FACTORY.__get__(self)
 
     @row_factory.setter
-    def row_factory(self, value: Any) -> None:
+    def row_factory(self, value: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self._set(ROW_FACTORY, value)
 
     @property
@@ -736,7 +736,7 @@ class Connection(sqlite3.Connection):
         return ISOLATION_LEVEL.__get__(self)
 
     @isolation_level.setter
-    def isolation_level(self, value: Any) -> None:
+    def isolation_level(self, value: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if self.blocks.stack and value is None:
             self._refuse_in_block("isolation_level = None")  # sqlite3 commits
         self._set(ISOLATION_LEVEL, value)
@@ -781,6 +781,12 @@ class _Transaction:
     else:
         __exit__ = ExitOfStatement()
 
-    def end_block(self, block: Block, *exception: Any) -> Literal[False]:
+    def end_block(
+        self,
+        block: Block,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
         """Commit, or roll back if the block raised."""
-        return self._connection.end_block(block, *exception)
+        return self._connection.end_block(block, kind, error, trace)

@@ -22,8 +22,8 @@ class BeginsBlocks(Protocol):
 
     next_block: Block | None
 
-    def end_block(self, block: Block, *exception: Any) -> Any:
-        """End a block; ``exception`` is what ``__exit__()`` gets."""
+    def end_block(self, block: Block, kind: Any, error: Any, trace: Any, /) -> Any:
+        """End a block, with what ``__exit__()`` gets."""
         ...
 
 

@@ -66,15 +66,20 @@ class Loan:
     else:
         __exit__ = ExitOfStatement()
 
-    def end_block(self, _: Block, *exception: Any) -> Literal[False]:
+    def end_block(
+        self,
+        _: Block,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
         """End the loan, and before it the transaction, if it is one."""
         connection, borrower, block = self._lent.pop()
         try:
             if self._transaction:
-                connection.end_block(block, *exception)
-            interrupted = cut_short(exception[1], [connection.lender])
-            if interrupted is not None:
-                raise interrupted from exception[1]
+                connection.end_block(block, kind, error, trace)
+            if (interrupted := cut_short(error, [connection.lender])) is not None:
+                raise interrupted from error
         finally:
             connection.lender.give_back(connection, borrower)
         return False

@@ -55,7 +55,7 @@ class AppScope:
         "thread",
     )
 
-    current: Callable[[None], object] = _cv_app.get
+    current: Any = _cv_app.get
 
     def __init__(self, context: AppContext) -> None:
         request: Request | None = getattr(_current_request.get(None), "request", None)
