@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Thread, current_thread
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import ref
 
 from ..threads.liveness import is_unwound, sign_of_life
@@ -20,15 +19,8 @@ class Borrower(Protocol):
 
     thread: Thread
 
-    @property
-    def current(self) -> Callable[[None], object]:
-        """What tells where the code runs."""
-        ...
-
-    @property
-    def expected(self) -> Callable[[], object]:
-        """What tells where it is expected to."""
-        ...
+    current: Any  # called with None
+    expected: Any  # called with nothing
 
     def may_use_it_here(self) -> bool:
         """Tell whether the code that runs now runs for this borrower, in whichever thread."""

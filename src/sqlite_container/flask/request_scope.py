@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Lock, current_thread, get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
@@ -64,7 +63,7 @@ class AppScope:
         self._called_from = caller(4) if request is None else None
         self._app = ref(context.app)
         self._request = request
-        self.expected: Callable[[], object] = ref(context)
+        self.expected: Any = ref(context)
         self.connections: dict[Database, Connection] = {}
         self.readers: dict[Database, Connection] = {}
         self.body: ref[Body] | None = None
