@@ -13,6 +13,8 @@ FLOOR = "one global connection"
 LIBRARY = "this library, .reader"
 LIBRARY_WRITER = "this library, .connection"
 LIBRARY_BLOCK = "this library, with block"
+QUEUE_POOL = "SQLAlchemy QueuePool"
+QUEUE_POOL_INJECTED = "SQLAlchemy QueuePool, @inject"
 TUTORIAL = "open and close (Flask tutorial)"
 
 _PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -24,7 +26,8 @@ _PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     TUTORIAL: ("peers_plain", "open_and_close", {}),
     "Flask-SQLAlchemy": ("peers_packages", "flask_sqlalchemy", {}),
     "Flask-SQLAlchemy-Lite": ("peers_packages", "flask_sqlalchemy_lite", {}),
-    "SQLAlchemy QueuePool": ("peers_packages", "queue_pool", {}),
+    QUEUE_POOL: ("peers_packages", "queue_pool", {}),
+    QUEUE_POOL_INJECTED: ("peer_queue_pool", "create", {}),
     "peewee pool": ("peers_packages", "peewee_pool", {}),
     "Resource with Closing": ("peer_resource", "create", {}),
     "atexit list": ("peers_plain", "atexit_list", {}),
