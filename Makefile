@@ -12,10 +12,10 @@ UV = $(shell if uv pip install --help 2>/dev/null | grep -q -e --group; then ech
 INSTALL = UV_PYTHON_DOWNLOADS=never $(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --editable '.[yaml]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format coverage docs bench soak constraints clean
+.PHONY: help demo test check format coverage docs bench bench-instructions soak constraints clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PYTHON, HOST, PORT can be set, and ARGS for the tool that runs:"
 	@echo "  PYTHON=python3.13 make test ARGS='-k pool'"
@@ -51,6 +51,9 @@ docs: $(VENV)/.docs ## build the documentation into docs/_build/html
 
 bench: $(VENV)/.bench ## run the benchmarks
 	$(RUN) benchmarks/bench.py $(ARGS)
+
+bench-instructions: $(VENV)/.bench ## count CPU instructions (needs valgrind)
+	$(RUN) benchmarks/instructions.py $(ARGS)
 
 soak: $(VENV)/.bench ## run the load for a long time
 	$(RUN) benchmarks/soak.py $(ARGS)

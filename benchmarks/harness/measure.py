@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import sqlite3
 import tempfile
@@ -67,12 +68,11 @@ class Files:
         self._folder = folder
         self._master = folder / "master.db"
         _build(self._master)
-        self._number = 0
+        self._numbers = itertools.count(1)  # several threads may ask at once
 
     def fresh(self) -> Path:
         """A new copy, in a folder of its own."""
-        self._number += 1
-        folder = self._folder / str(self._number)
+        folder = self._folder / str(next(self._numbers))
         folder.mkdir()
         return Path(shutil.copy(self._master, folder / "bench.db"))
 

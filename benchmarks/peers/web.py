@@ -13,6 +13,8 @@ FLOOR = "one global connection"
 LIBRARY = "this library, .reader"
 LIBRARY_WRITER = "this library, .connection"
 LIBRARY_BLOCK = "this library, with block"
+QUEUE_POOL = "SQLAlchemy QueuePool"
+QUEUE_POOL_INJECTED = "SQLAlchemy QueuePool, @inject"
 TUTORIAL = "open and close (Flask tutorial)"
 
 _PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -24,7 +26,8 @@ _PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     TUTORIAL: ("web_sqlite3", "open_and_close", {}),
     "Flask-SQLAlchemy": ("web_packages", "flask_sqlalchemy", {}),
     "Flask-SQLAlchemy-Lite": ("web_packages", "flask_sqlalchemy_lite", {}),
-    "SQLAlchemy QueuePool": ("web_packages", "queue_pool", {}),
+    QUEUE_POOL: ("web_packages", "queue_pool", {}),
+    QUEUE_POOL_INJECTED: ("web_queue_pool", "create", {}),
     "peewee pool": ("web_packages", "peewee_pool", {}),
     "Resource with Closing": ("web_resource", "create", {}),
     "atexit list": ("web_sqlite3", "atexit_list", {}),

@@ -77,6 +77,25 @@ def create_blocks(path: str) -> Served:
     return Served(app, lambda: shutdown(container))
 
 
+def create_held(path: str) -> Served:
+    """The same with a database that is not asked of the container in each request."""
+    app, container = Flask(__name__), _container(path)
+    database = container.items.database()
+
+    def read(number: int) -> str:
+        with database.reader() as db:
+            return str(db.execute(READ, (number,)).fetchone()[0])
+
+    def write(number: int) -> str:
+        with database.transaction() as db:
+            db.execute(WRITE, (number,))
+        return "done"
+
+    add_routes(app, read, write)
+    init_app(app, container)
+    return Served(app, lambda: shutdown(container))
+
+
 def _container(path: str) -> Container:
     container = Container()
     container.config.from_dict({"items": {"path": path}})
