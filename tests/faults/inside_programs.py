@@ -389,7 +389,7 @@ def outcome(attempt: Callable[[], object]) -> str:
     """Return the name of what it raises; empty if it raises nothing."""
     try:
         attempt()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return type(error).__name__
     return ""
 

@@ -7,6 +7,7 @@ writes after that must not be stored as if it were all.
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -367,15 +368,15 @@ def test_a_block_goes_on_after_a_failing_script(db: Connection, titles: Titles) 
     "script",
     [
         "/* ; */ INSERT INTO note (title) VALUES ('a;b'); -- the end;",
-        "CREATE TRIGGER t AFTER INSERT ON half BEGIN DELETE FROM number; END;"
-        " INSERT INTO note (title) VALUES ('a;b')",
+        (
+            "CREATE TRIGGER t AFTER INSERT ON half BEGIN DELETE FROM number; END;"
+            " INSERT INTO note (title) VALUES ('a;b')"
+        ),
         "INSERT INTO note (title) VALUES ('a;b');;\n;",
         "SELECT 1; SELECT title FROM note; INSERT INTO note (title) VALUES ('a;b')",
     ],
 )
-def test_a_script_in_a_block_may_be_any_script(
-    db: Connection, titles: Titles, script: str
-) -> None:
+def test_a_script_in_a_block_may_be_any_script(db: Connection, titles: Titles, script: str) -> None:
     """Semicolons in texts, comments and triggers do not end a statement."""
     with db:
         db.executescript(script)
@@ -384,11 +385,17 @@ def test_a_script_in_a_block_may_be_any_script(
 
 # -- ending a transaction inside of a block ----------------------------------------------------
 
+
+def execute(sql: str, db: Connection) -> object:
+    """Execute a statement."""
+    return db.execute(sql)
+
+
 CONTROLS: dict[str, Callable[[Connection], object]] = {
     "commit()": lambda db: db.commit(),
     "rollback()": lambda db: db.rollback(),
     **{
-        sql: (lambda db, sql=sql: db.execute(sql))
+        sql: partial(execute, sql)
         for sql in (
             "COMMIT",
             "commit transaction;",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from .inside import Mark, entrances
 
+_WRITE = ("write", "__setitem__")
+
 
 class Entrance(Protocol):
     """What a blob or a cursor needs of its connection: to say who is inside."""
@@ -20,6 +22,10 @@ class Entrance(Protocol):
 
     def enter(self, mark: Mark) -> None:
         """Raise :class:`NotYourConnection` for whoever may not be inside now."""
+        ...
+
+    def check_block(self) -> None:
+        """Raise :class:`TransactionLost` in a block whose transaction is lost."""
         ...
 
     def leave(self) -> None:
@@ -61,6 +67,8 @@ class Blob:
         mark = connection.mark(f"blob.{name.strip('_')}()")
         try:
             connection.enter(mark)
+            if self.writes and name in _WRITE:
+                connection.check_block()
             return getattr(self.handle, name)(*args)
         finally:
             if connection.running is mark:

@@ -151,6 +151,7 @@ class Connection(sqlite3.Connection):
     ) -> Blob:
         def open_it() -> Blob:
             if not readonly:
+                self.check_block()
                 self._take_write_lock(what)
             handle = open_handle(table, column, row, readonly=readonly, name=name)
             blob = Blob(self, handle, writes=not readonly)
@@ -323,6 +324,11 @@ class Connection(sqlite3.Connection):
     @property
     def _begins_implicitly(self) -> bool:
         return self._autocommit is None and self.isolation_level is not None
+
+    def check_block(self) -> None:
+        """Raise :class:`TransactionLost` in a block whose transaction is lost."""
+        if self.blocks.stack:
+            self.blocks.check(self)
 
     def in_a_block(self) -> bool:
         """Tell whether a ``with db:`` block goes on."""
