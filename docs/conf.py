@@ -31,7 +31,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(Exception|ExceptionGroup|object|type|str|int|float|bool|dict|list|tuple|None)"),
     ("py:.*", r".*\b(RuntimeError|ResourceWarning|Path|Row)"),
     # What has no name outside: nobody makes one of these.
-    ("py:.*", r"sqlite_container\.(database\.loan\.Loan|engine\.engine\.Folders)"),
+    ("py:.*", r"sqlite_container\.(database\.loan\.Loan|engine\.engine\.Folders|signals)"),
     ("py:.*", r"sqlite_container\.connection\.connection\._Transaction"),
 ]
 
