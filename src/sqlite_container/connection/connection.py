@@ -140,9 +140,9 @@ class Connection(sqlite3.Connection):
         try:
             cursor = super().cursor(factory)
         except sqlite3.ProgrammingError:
+            self.check()  # who does not hold it is told so, whether or not it is closed by now
             if not self.parked:
                 raise
-            self.check()
             self.lender.reopen(self)
             cursor = super().cursor(factory)
         if isinstance(cursor, Cursor):
