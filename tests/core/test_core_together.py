@@ -1,4 +1,4 @@
-"""The pool and the queue of writers, driven together by threads that borrow, write and die."""
+"""The pool and the write queue, driven together by threads that borrow, write and die."""
 
 import ctypes
 import sqlite3
@@ -10,7 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -27,14 +27,17 @@ from sqlite_container import (
     Database,
     DatabaseBusy,
     DatabaseClosed,
+    NotYourConnection,
     PoolTimeout,
     ReadOnlyConnection,
     StatementInterrupted,
+    TransactionError,
     TransactionLost,
+    WriteDeadlock,
 )
 from sqlite_container.database.loan import Loan
 from sqlite_container.pool.pool import Pool
-from sqlite_container.writing import write_lock as turn
+from sqlite_container.writing import write_lock
 
 PATIENT, IMPATIENT = 600.0, 0.005
 """Seconds that anybody waits: in one database for ever, in the other hardly at all."""
@@ -52,10 +55,13 @@ What does not apply does nothing: Hypothesis wants to find the same choices in e
 what the threads have come to may differ.
 """
 
+STATEMENTS = ["block", "insert", "immediate", "conflict", "snapshot", "script"]
+"""What begins a transaction, or goes on in one."""
 HIT = -1.0
 """In place of seconds: when what is waited for comes, an exception comes with it."""
 
-Errors = set[type[BaseException]]
+Ends = set[type[BaseException] | None]
+"""How a job may end: with one of these errors, or with None."""
 
 
 class Hit(BaseException):
@@ -64,28 +70,34 @@ class Hit(BaseException):
 
 @dataclass(eq=False)
 class Held:
-    """A connection that an actor has."""
+    """A connection that an actor has.
+
+    ``blocks`` has, for each block that goes on, how many rows there were when it began.
+    """
 
     pool: Pool
     loan: Loan
     db: Connection
     rows: int = 0  # written, and not committed
-    block: bool = False
-    lost: bool = False  # SQLite has rolled back the transaction of the block
+    blocks: list[int] = field(default_factory=list)
+    snapshot: bool = False  # its transaction only reads
+    lost: bool = False  # SQLite has rolled back the transaction of the blocks
+    taken: bool = False  # somebody else gave it back while its actor was inside
 
     @property
     def writing(self) -> bool:
         """Whether it is in a transaction that writes."""
-        return not self.db.closed and not self.db.read_only and self.db.in_transaction
+        db = self.db
+        return not (db.closed or db.read_only or self.snapshot) and db.in_transaction
 
 
 class Job:
-    """One thing that an actor was told to do, and the errors that it may end with."""
+    """One thing that an actor was told to do, and how it may end."""
 
-    def __init__(self, call: Callable[[], None], pool: Pool | None, may: Errors) -> None:
+    def __init__(self, call: Callable[[], None], pool: Pool | None, ends: Ends) -> None:
         self.call = call
         self.pool = pool
-        self.may = may
+        self.ends = ends
         self.patient = is_patient(pool)
         self.urgent = False  # something was done that has to end it
         self.done = threading.Event()
@@ -102,8 +114,10 @@ class Actor(threading.Thread):
         self.orders: SimpleQueue[Job | None] = SimpleQueue()
         self.job: Job | None = None
         self.held: list[Held] = []
+        self.closed: list[Held] = []  # given back by close(), while their block goes on
         self.committed = 0
-        self.naps_on: Connection | None = None
+        self.inside: Held | None = None  # what its job uses
+        self.sql = ""  # the statement in which it naps
         self.napping = False
         self.start()
 
@@ -141,77 +155,152 @@ class Actor(threading.Thread):
             self.committed += 1
 
     def give_back(self, held: Held) -> None:
+        self.disown(held)
+        held.loan.__exit__(None, None, None)
+
+    def close(self, held: Held) -> None:
+        """Give it back within its block."""
+        self.disown(held)
+        self.closed.append(held)
+        held.db.close()
+
+    def leave(self, held: Held) -> None:
+        """End a block whose connection was closed, and may be somebody else's."""
+        self.closed.remove(held)
+        held.loan.__exit__(None, None, None)
+
+    def disown(self, held: Held) -> None:
         self.held.remove(held)
         del self.owners[held.db]
-        held.loan.__exit__(None, None, None)
 
     def begin(self, held: Held, how: str) -> None:
         with noting_the_end(held):
+            if how == "snapshot":
+                was_open = held.db.in_transaction
+                held.db.transaction(read_only=True).__enter__()
+                held.blocks.append(held.rows)
+                held.snapshot = held.snapshot or not was_open
+            elif how == "block":
+                held.db.__enter__()
+                held.blocks.append(held.rows)
+            else:
+                self.write(held, how)
+
+    def write(self, held: Held, how: str) -> None:
+        """Execute what needs the write lock."""
+        try:
             if how == "insert":
                 held.db.execute(INSERT)
                 held.rows += 1
+            elif how == "script":
+                self.run_script(held)
             elif how == "conflict":
                 held.db.execute(CONFLICT)
-            elif how == "immediate" and not held.writing:
+            else:
                 held.db.execute("BEGIN IMMEDIATE")
-            elif how == "block" and not held.block:
-                held.db.__enter__()
-                held.block, held.lost = True, False
+        except sqlite3.IntegrityError:
+            held.snapshot = False
+            raise
+        held.snapshot = False
+
+    def run_script(self, held: Held) -> None:
+        """Write two rows: in the transaction of a block, or else each in one of its own."""
+        held.db.executescript(f"{INSERT}; {INSERT}")
+        held.rows += 2
+        if not held.blocks:
+            self.committed += held.rows
 
     def end(self, held: Held, commits: bool) -> None:
         with noting_the_end(held):
-            if held.block:
+            if held.blocks:
                 self.end_block(held, commits)
             elif commits:
                 held.db.commit()
             else:
                 held.db.rollback()
-            if commits:
+            if commits and not held.blocks:
                 self.committed += held.rows
                 held.rows = 0
 
     def end_block(self, held: Held, commits: bool) -> None:
+        """End the innermost block."""
         try:
             if commits:
                 held.db.__exit__(None, None, None)
             else:
                 held.db.__exit__(KeyError, KeyError(), None)
         finally:
-            held.block = bool(held.db.revoked)
+            if not held.db.revoked:
+                before = held.blocks.pop()
+                held.rows = held.rows if commits else before
+                held.lost = held.lost and bool(held.blocks)
+
+    def break_block(self, held: Held, how: str) -> None:
+        """Try to end the transaction of a block inside it."""
+        before = held.db.in_transaction, held.db.total_changes
+        try:
+            if how == "commit":
+                held.db.commit()
+            elif how == "rollback":
+                held.db.rollback()
+            elif how == "script":
+                held.db.executescript(f"{INSERT}; COMMIT")
+            else:
+                held.db.execute(how)
+        finally:
+            assert (held.db.in_transaction, held.db.total_changes) == before
+
+    def trespass(self, db: Connection, how: str) -> None:
+        """Use what somebody else has, or nobody."""
+        if how == "commit":
+            db.commit()
+        elif how == "rollback":
+            db.rollback()
+        elif how == "close":
+            db.close()
+        elif how == "block":
+            db.__enter__()
+        else:
+            db.execute(INSERT)
 
     def nap(self, held: Held, sql: str) -> None:
-        self.naps_on = held.db
+        self.sql = sql
         with noting_the_end(held):
             try:
                 held.db.execute(sql)
             finally:
                 self.napping = False
 
-    def spoil(self, held: Held, how: str) -> None:
-        with noting_the_end(held):
-            if how == "close":
-                held.db.close()
-            else:
-                held.db.execute("PRAGMA recursive_triggers = 1")
+    def begin_nap(self) -> None:
+        """Note that its statement runs, and does not wait for the write lock any more."""
+        if self.inside is not None and self.sql != NAPS:
+            self.inside.snapshot = False
+        self.napping = True
+
+    def alter(self, held: Held) -> None:
+        """Leave it in a state in which nobody else can have it."""
+        held.db.execute("PRAGMA recursive_triggers = 1")
 
 
 @contextmanager
 def noting_the_end(held: Held) -> Iterator[None]:
     """Forget the rows that were not committed, once their transaction is over."""
-    wrote = held.writing
+    was_open = held.db.in_transaction
     try:
         yield
     finally:
-        if not held.writing:
-            held.rows = 0
-            held.lost |= wrote and held.block
+        if not held.taken:  # or somebody else has it by now
+            is_open = held.db.in_transaction
+            held.rows = held.rows if is_open else 0
+            held.snapshot = held.snapshot and is_open
+            held.lost = held.lost or (was_open and not is_open and bool(held.blocks))
 
 
 def nap(number: int) -> int:
     """The SQL function that makes a statement slow, and tells that it runs."""
     actor = threading.current_thread()
     assert isinstance(actor, Actor)
-    actor.napping = True
+    actor.begin_nap()
     time.sleep(0.001)
     return number + 1
 
@@ -220,23 +309,17 @@ def is_patient(pool: Pool | None) -> bool:
     return pool is not None and pool.engine.config.busy_timeout == PATIENT
 
 
-def pool_of(writer: turn.Writer) -> object:
+def pool_of(writer: write_lock.Writer) -> object:
     """The pool that a connection belongs to."""
     assert isinstance(writer, Connection)
     return writer.lender
-
-
-def borrower_of(writer: turn.Writer) -> threading.Thread:
-    assert isinstance(writer, Connection)
-    assert writer.borrower is not None
-    return writer.borrower.thread
 
 
 def hit(actor: Actor) -> None:
     """Raise an exception where an actor waits."""
     assert actor.job is not None
     assert actor.ident is not None
-    actor.job.may.add(Hit)
+    actor.job.ends.add(Hit)
     actor.job.urgent = True
     thread, error = ctypes.c_ulong(actor.ident), ctypes.py_object(Hit)
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, error) == 1
@@ -246,28 +329,23 @@ def stop(actor: Actor) -> None:
     """Interrupt the statement of an actor, or its wait."""
     assert actor.job is not None
     if actor.napping:
-        assert actor.naps_on is not None
-        actor.job.may |= {sqlite3.OperationalError, StatementInterrupted}
+        assert actor.inside is not None
+        actor.job.ends |= {sqlite3.OperationalError, StatementInterrupted}
         actor.job.urgent = True
-        actor.naps_on.interrupt()
+        sqlite3.Connection.interrupt(actor.inside.db)
     else:
         hit(actor)
 
 
-def refusals(held: Held) -> Errors:
-    """How any use of a connection may end, as it stands."""
-    may: Errors = set()
-    if held.db.closed:
-        may.add(sqlite3.ProgrammingError)
+def refusals(held: Held) -> Ends:
+    """How every statement has to end, as it stands; empty if it need not fail."""
     if held.db.revoked:
-        may.add(DatabaseClosed)
-    if held.db.read_only:
-        may.add(ReadOnlyConnection)
-    return may
+        return {DatabaseClosed}
+    return {TransactionLost} if held.lost else set()
 
 
 class TogetherMachine(RuleBasedStateMachine):
-    """Four threads, two databases on one file: one queue of writers, and a pool for each.
+    """Four threads, two databases on one file: one write queue, and a pool for each.
 
     In the one database everybody waits for ever, and gets what was waited for; in the other
     nobody waits for long. After each step every thread has come to rest: it has nothing to do,
@@ -299,7 +377,7 @@ class TogetherMachine(RuleBasedStateMachine):
         self.actors = [Actor(self.owners) for _ in range(4)]
         self.open(0)
         self.open(1)
-        self.turn = self.pools[0].write_lock
+        self.write_lock = self.pools[0].write_lock
 
     def settings_for(self, max_size: int, patience: float) -> dict[str, object]:
         return {
@@ -326,52 +404,152 @@ class TogetherMachine(RuleBasedStateMachine):
             self.ask_and_write(actor, where, times)
             self.settle()
 
-    @rule(who=WHO, which=WHICH, how=st.sampled_from(["block", "insert", "immediate", "conflict"]))
+    @rule(who=WHO, which=WHICH, how=st.sampled_from(STATEMENTS))
     def begin(self, who: int, which: int, how: str) -> None:
         if found := self.holder(who, which, borrows=True):
             actor, held = found
-            may = refusals(held) | self.busy(actor, held.pool, held)
-            may |= {sqlite3.IntegrityError} if how == "conflict" else set()
-            self.tell(actor, partial(actor.begin, held, how), held.pool, may)
+            ends = self.ends_of(actor, held, how)
+            self.tell(actor, partial(actor.begin, held, how), held.pool, ends, inside=held)
             self.settle()
+
+    def ends_of(self, actor: Actor, held: Held, how: str) -> Ends:
+        """How ``begin`` may end."""
+        if refused := refusals(held):
+            return refused
+        waits_for_nobody = held.db.read_only or held.db.in_transaction or how == "snapshot"
+        if how in ("block", "snapshot") and waits_for_nobody:
+            return {None}
+        if how == "immediate" and held.db.in_transaction:
+            return {TransactionError if held.blocks else sqlite3.OperationalError}
+        if held.db.read_only:
+            return {ReadOnlyConnection}
+        ends = self.ends_of_a_write(actor, held.pool, held)
+        return ends - {None} | {sqlite3.IntegrityError} if how == "conflict" else ends
 
     @rule(who=WHO, which=WHICH, commits=st.booleans())
     def end(self, who: int, which: int, commits: bool) -> None:
         if found := self.holder(who, which):
             actor, held = found
-            may = refusals(held) | ({TransactionLost} if held.lost else set())
-            self.tell(actor, partial(actor.end, held, commits), held.pool, may)
+            ends = (refusals(held) if commits else set()) or {None}
+            self.tell(actor, partial(actor.end, held, commits), held.pool, ends)
+            self.settle()
+
+    @rule(
+        who=WHO,
+        which=WHICH,
+        outer=st.sampled_from(["block", "block", "snapshot"]),
+        steps=st.lists(st.sampled_from(["end", "undo", "block", *STATEMENTS]), max_size=6),
+    )
+    def work_in_blocks(self, who: int, which: int, outer: str, steps: list[str]) -> None:
+        """A borrower begins and ends blocks inside one another, and writes in them."""
+        for step in [outer, *steps]:
+            if step in STATEMENTS:
+                self.begin(who, which, step)
+            else:
+                self.end(who, which, step == "end")
+
+    @rule(
+        who=WHO,
+        which=WHICH,
+        how=st.sampled_from(["commit", "rollback", "script", "COMMIT", "ROLLBACK", "BEGIN"]),
+    )
+    def break_block(self, who: int, which: int, how: str) -> None:
+        """Somebody tries to end the transaction of a block inside it, and changes nothing."""
+        if (found := self.holder(who, which)) and not found[1].blocks:
+            self.begin(who, which, "block")
+        if (found := self.holder(who, which)) and found[1].blocks and not found[1].db.revoked:
+            actor, held = found
+            ends: Ends = {TransactionError}
+            if held.lost:
+                ends = {TransactionError, TransactionLost}
+            self.tell(actor, partial(actor.break_block, held, how), held.pool, ends)
             self.settle()
 
     @rule(who=WHO, which=WHICH)
     def give_back(self, who: int, which: int) -> None:
         if found := self.holder(who, which):
             actor, held = found
-            self.tell(actor, partial(actor.give_back, held), held.pool, set())
+            self.tell(actor, partial(actor.give_back, held), held.pool, {None})
             self.settle()
 
-    @rule(who=WHO, which=WHICH, how=st.sampled_from(["close", "alter"]))
-    def spoil(self, who: int, which: int, how: str) -> None:
+    @rule(who=WHO, which=WHICH)
+    def close_connection(self, who: int, which: int) -> None:
+        """A borrower gives a connection back before its block ends."""
+        if found := self.holder(who, which):
+            actor, held = found
+            self.tell(actor, partial(actor.close, held), held.pool, {None})
+            self.settle()
+
+    @rule(who=WHO)
+    def leave(self, who: int) -> None:
+        """The block of a connection that was closed ends, whoever has that connection now."""
+        idle = [actor for actor in self.actors if actor.job is None and actor.closed]
+        if idle:
+            actor = idle[who % len(idle)]
+            held = actor.closed[0]
+            self.tell(actor, partial(actor.leave, held), held.pool, {None})
+            self.settle()
+
+    @rule(
+        who=WHO,
+        whose=WHO,
+        which=WHICH,
+        how=st.sampled_from(["insert", "block", "commit", "rollback", "close"]),
+    )
+    def trespass(self, who: int, whose: int, which: int, how: str) -> None:
+        """Somebody uses a connection that is not, or no longer, his: it is refused."""
+        actor, owner = self.idle(who), self.actors[whose]
+        known = owner.closed + owner.held
+        if actor is None or not known:
+            return
+        db = known[which % len(known)].db
+        if db not in [held.db for held in actor.held]:
+            ends: Ends = {DatabaseClosed if db.revoked else NotYourConnection}
+            if how == "close":
+                ends = {None}
+            elif how == "rollback" and db.revoked:
+                ends.add(None)
+            self.tell(actor, partial(actor.trespass, db, how), None, ends)
+            self.settle()
+
+    @rule(who=WHO)
+    def take_back(self, who: int) -> None:
+        """Somebody else gives a connection back while its borrower is inside."""
+        inside = [actor for actor in self.actors if actor.inside in actor.held]
+        if inside:
+            actor = inside[who % len(inside)]
+            held = actor.inside
+            assert held is not None
+            held.taken = True
+            actor.disown(held)
+            held.loan.__exit__(None, None, None)
+            self.settle()
+
+    @rule(who=WHO, which=WHICH)
+    def alter(self, who: int, which: int) -> None:
         """A borrower leaves the connection in a state in which nobody else can have it."""
         if found := self.holder(who, which):
             actor, held = found
-            self.tell(actor, partial(actor.spoil, held, how), held.pool, refusals(held))
+            ends = refusals(held) or {None}
+            self.tell(actor, partial(actor.alter, held), held.pool, ends)
             self.settle()
 
     @rule(
         who=WHO,
         which=WHICH,
         sql=st.sampled_from([NAPS, f"INSERT INTO note {NAPS}"]),
-        block=st.booleans(),
+        block=st.sampled_from(["", "block", "snapshot"]),
     )
-    def nap(self, who: int, which: int, sql: str, block: bool) -> None:
+    def nap(self, who: int, which: int, sql: str, block: str) -> None:
         """A statement without an end begins, in a block or without."""
         if block:
-            self.begin(who, which, "block")
+            self.begin(who, which, block)
         if found := self.holder(who, which, borrows=True):
             actor, held = found
-            may = refusals(held) | self.busy(actor, held.pool, held)
-            self.tell(actor, partial(actor.nap, held, sql), held.pool, may)
+            ends = refusals(held)
+            if not ends and sql != NAPS:
+                ends = self.ends_of(actor, held, "insert") - {None}
+            self.tell(actor, partial(actor.nap, held, sql), held.pool, ends, inside=held)
             self.settle()
 
     @rule(who=WHO)
@@ -410,7 +588,7 @@ class TogetherMachine(RuleBasedStateMachine):
     def close(self, where: int, timeout: float, opens: bool) -> None:
         for actor in self.actors:
             if actor.job is not None and actor.job.pool is self.databases[where]._pool:
-                actor.job.may |= {DatabaseClosed, StatementInterrupted}
+                actor.job.ends |= {DatabaseClosed, StatementInterrupted}
                 actor.job.urgent |= actor.napping
         self.databases[where].close(timeout)
         self.settle()
@@ -428,7 +606,7 @@ class TogetherMachine(RuleBasedStateMachine):
     @rule(
         giver=WHO,
         asker=WHO,
-        what=st.sampled_from(["connection", "place", "turn"]),
+        what=st.sampled_from(["connection", "place", "lock"]),
         when=st.sampled_from([HIT, HIT, HIT, 0, 0.005, 0.006]),
     )
     def give_back_as_a_wait_ends(self, giver: int, asker: int, what: str, when: float) -> None:
@@ -437,10 +615,10 @@ class TogetherMachine(RuleBasedStateMachine):
         if first is None or second is None or first is second:
             return
         where = 0 if when == HIT else 1
-        held = self.one_of(first, 1 - where if what == "turn" else where)
+        held = self.one_of(first, 1 - where if what == "lock" else where)
         if held is None or not self.prepare(first, held, what):
             return
-        if what == "turn":
+        if what == "lock":
             self.ask_and_write(second, where, times=1)
         else:
             self.ask(second, where, read_only=False)
@@ -450,7 +628,7 @@ class TogetherMachine(RuleBasedStateMachine):
                 hit(second)
         else:
             time.sleep(when)
-        self.tell(first, partial(first.give_back, held), held.pool, set())
+        self.tell(first, partial(first.give_back, held), held.pool, {None})
         self.settle()
 
     def one_of(self, actor: Actor, where: int) -> Held | None:
@@ -463,12 +641,14 @@ class TogetherMachine(RuleBasedStateMachine):
         return found[0] if found and actor.job is None else None
 
     def prepare(self, actor: Actor, held: Held, what: str) -> bool:
-        """Let an actor do what gives a connection its place, or the turn, when it comes back."""
-        may = refusals(held) | self.busy(actor, held.pool, held)
+        """Let an actor do what gives a connection its place, or the lock, when it comes back."""
         if what == "place":
-            self.tell(actor, partial(actor.spoil, held, "alter"), held.pool, may)
-        if what == "turn":
-            self.tell(actor, partial(actor.begin, held, "immediate"), held.pool, may)
+            ends = refusals(held) or {None}
+            self.tell(actor, partial(actor.alter, held), held.pool, ends)
+        if what == "lock":
+            ends = self.ends_of(actor, held, "immediate")
+            begin = partial(actor.begin, held, "immediate")
+            self.tell(actor, begin, held.pool, ends, inside=held)
         self.settle()
         return actor.job is None
 
@@ -479,12 +659,12 @@ class TogetherMachine(RuleBasedStateMachine):
     )
     def all_write(self, wheres: tuple[int, ...], times: int, closes: int | None) -> None:
         """Everybody who can writes at the same time, and a database may close meanwhile."""
-        at_once = {PoolTimeout, DatabaseBusy}
+        at_once: Ends = {PoolTimeout, DatabaseBusy}
         for actor, where in zip(self.actors, wheres, strict=True):
             if actor.job is None:
                 self.ask_and_write(actor, where, times)
         for job in [actor.job for actor in self.actors if actor.job is not None]:
-            job.may |= set() if job.patient else at_once
+            job.ends |= set() if job.patient else at_once
         if closes is None:
             self.settle()
         else:
@@ -511,23 +691,32 @@ class TogetherMachine(RuleBasedStateMachine):
         actor = actor if actor in idle else idle[number % len(idle)]
         return actor, actor.held[which % len(actor.held)]
 
-    def tell(self, actor: Actor, call: Callable[[], None], pool: Pool | None, may: Errors) -> None:
+    def tell(
+        self,
+        actor: Actor,
+        call: Callable[[], None],
+        pool: Pool | None,
+        ends: Ends,
+        inside: Held | None = None,
+    ) -> None:
         assert actor.job is None
-        actor.job = Job(call, pool, may)
+        actor.job, actor.inside = Job(call, pool, ends), inside
         actor.orders.put(actor.job)
 
     def ask(self, actor: Actor, where: int, *, read_only: bool) -> None:
         database, pool = self.databases[where], self.databases[where]._pool
-        may = self.no_connection(pool)
+        ends = {None} | self.no_connection(pool)
         if pool is not None:
-            self.tell(actor, partial(actor.borrow, database, pool, read_only), pool, may)
+            self.tell(actor, partial(actor.borrow, database, pool, read_only), pool, ends)
 
     def ask_and_write(self, actor: Actor, where: int, times: int) -> None:
         database, pool = self.databases[where], self.databases[where]._pool
-        may = self.no_connection(pool) | self.busy(actor, pool)
-        self.tell(actor, partial(actor.write_and_give_back, database, times), pool, may)
+        ends = self.no_connection(pool)
+        if pool is not None:
+            ends |= self.ends_of_a_write(actor, pool)
+        self.tell(actor, partial(actor.write_and_give_back, database, times), pool, ends)
 
-    def no_connection(self, pool: Pool | None) -> Errors:
+    def no_connection(self, pool: Pool | None) -> Ends:
         """How asking for a connection may end: not in vain where the dead have one."""
         if pool is None:
             return {DatabaseClosed}
@@ -535,11 +724,12 @@ class TogetherMachine(RuleBasedStateMachine):
         full = len(living) == pool._ledger.max_size
         return {PoolTimeout} if full and not is_patient(pool) else set()
 
-    def busy(self, actor: Actor, pool: Pool | None, held: Held | None = None) -> Errors:
+    def ends_of_a_write(self, actor: Actor, pool: Pool, held: Held | None = None) -> Ends:
         """How a write may end: in vain if it cannot wait, or would wait for itself."""
-        itself = any(each.writing for each in actor.held if each is not held)
-        impatient = self.turn.holder is not None and not is_patient(pool)
-        return {DatabaseBusy} if itself or impatient else set()
+        if any(each.writing for each in actor.held if each is not held):
+            return {WriteDeadlock}
+        busy = self.write_lock.holder is not None and not is_patient(pool)
+        return {None, DatabaseBusy} if busy else {None}
 
     # -- waiting until all have come to rest ----------------------------------------------
 
@@ -558,8 +748,8 @@ class TogetherMachine(RuleBasedStateMachine):
         with ExitStack() as locks:
             for each in self.pools:
                 locks.enter_context(each._lock)
-            locks.enter_context(turn._mutex.lock)
-            queue = {borrower_of(each.writer): each.writer for each in self.turn._queue}
+            locks.enter_context(write_lock._mutex.lock)
+            queue = {self.user_of(each.writer): each.writer for each in self.write_lock._queue}
             busy = [actor for actor in self.actors if actor.job is not None]
             asking = Counter(
                 actor.job.pool
@@ -572,22 +762,37 @@ class TogetherMachine(RuleBasedStateMachine):
                 and all(asking[each] == len(each._ledger.waiters) for each in self.pools)
             )
 
+    def user_of(self, writer: write_lock.Writer) -> threading.Thread:
+        """The actor that waits with a connection, which may have been given back for it."""
+        assert isinstance(writer, Connection)
+        for actor in self.actors:
+            if actor.inside is not None and actor.inside.db is writer:
+                return actor
+        assert writer.borrower is not None
+        return writer.borrower.thread
+
     def collect(self, actor: Actor) -> None:
         """See how a job ended, if it did."""
         job = actor.job
         if job is not None and job.done.is_set():
-            actor.job = None
-            assert job.error is None or job.error in job.may, job.story
+            actor.job = actor.inside = None
+            assert job.error in job.ends, job.story or f"it was to end with one of {job.ends}"
 
-    def may_stay(self, actor: Actor, queue: dict[threading.Thread, turn.Writer]) -> bool:
+    def may_stay(self, actor: Actor, queue: dict[threading.Thread, write_lock.Writer]) -> bool:
         """Whether an actor that is not done has a reason, and need not end by itself."""
         job, writer = actor.job, queue.get(actor)
         if job is None or job.urgent:
             return False
         if writer is None or actor.napping:
             return job.patient or actor.napping
-        owners = [each for each in self.actors for held in each.held if held.db is self.turn.holder]
+        holder = self.write_lock.holder
+        owners = [each for each in self.actors for held in self.of(each) if held.db is holder]
         return job.patient and not writer.gave_up() and owners not in ([], [actor])
+
+    def of(self, actor: Actor) -> list[Held]:
+        """What an actor has, or uses although somebody else gave it back."""
+        taken = [actor.inside] if actor.inside is not None and actor.inside.taken else []
+        return actor.held + taken
 
     def is_full(self, pool: Pool | None) -> bool:
         """Whether those who wait for a connection have a reason: living borrowers have all."""
@@ -600,7 +805,7 @@ class TogetherMachine(RuleBasedStateMachine):
     def picture(self) -> str:
         """What everybody does, for the message when somebody waits in vain."""
         stacks = sys._current_frames()
-        lines = [f"the turn has {self.turn.holder}, {self.turn.waiting} wait for it"]
+        lines = [f"{self.write_lock}"]
         lines += [f"{each.engine.place}: {each._ledger}" for each in self.pools]
         for actor in self.actors:
             held = [each.db for each in actor.held]
@@ -614,7 +819,7 @@ class TogetherMachine(RuleBasedStateMachine):
     @property
     def living(self) -> list[Held]:
         """What those who live have."""
-        return [held for actor in self.actors for held in actor.held]
+        return [held for actor in self.actors for held in self.of(actor)]
 
     @invariant()
     def one_owner(self) -> None:
@@ -622,26 +827,27 @@ class TogetherMachine(RuleBasedStateMachine):
         lent = [held.db for held in self.living]
         assert len(set(lent)) == len(lent)
         for held in self.living:
-            assert held.pool._ledger.out[held.db] is held.db.borrower
+            borrower = held.pool._ledger.out[held.db]
+            assert held.db.borrower is (None if held.taken else borrower)
             assert held.db not in [each for each, _ in held.pool._ledger.idle]
 
     @invariant()
-    def no_lost_turn(self) -> None:
-        """Who has the turn is in a transaction, and the other way round."""
+    def no_lost_write_lock(self) -> None:
+        """Who has the write lock is in a transaction that writes, and the other way round."""
         writing = [held.db for held in self.living + self.dead if held.writing]
-        holder = self.turn.holder
-        assert writing == ([] if holder is None else [holder])
-        assert holder is not None or not self.turn.waiting
+        holder = self.write_lock.holder
+        assert writing == ([] if holder is None else [holder]), self.picture()
+        assert holder is not None or not self.write_lock.waiting
 
     @invariant()
     def no_lost_connection(self) -> None:
         """Each connection that is open is idle, or out to somebody who is known."""
-        known = {held.db for held in self.living} | {each.writer for each in self.turn._queue}
+        known = {held.db for held in self.living} | {each.writer for each in self.write_lock._queue}
         dead = {held.db for held in self.dead}
         for each in self.pools:
             ledger = each._ledger
             assert ledger.size == len(ledger.idle) + len(ledger.out) <= ledger.max_size
-            assert each.write_lock is self.turn
+            assert each.write_lock is self.write_lock
             assert set(ledger.out) - dead == {db for db in known if pool_of(db) is each}
             assert not (each.closing and ledger.idle)
             assert not (ledger.idle and ledger.waiters)
@@ -649,7 +855,7 @@ class TogetherMachine(RuleBasedStateMachine):
     # -- the end --------------------------------------------------------------------------
 
     def teardown(self) -> None:
-        if not hasattr(self, "turn"):
+        if not hasattr(self, "write_lock"):
             return
         with self.stack:
             try:
@@ -676,10 +882,10 @@ class TogetherMachine(RuleBasedStateMachine):
             self.settle()
         for actor in self.actors:
             for held in list(actor.held):
-                self.tell(actor, partial(actor.give_back, held), held.pool, set())
+                self.tell(actor, partial(actor.give_back, held), held.pool, {None})
                 self.settle()
         self.look_after()
-        assert self.turn.holder is None
+        assert self.write_lock.holder is None
         for where, database in enumerate(self.databases):
             self.open(where)
             self.all_can_be_taken(database)
@@ -701,7 +907,7 @@ class TogetherMachine(RuleBasedStateMachine):
             ]
             assert len(set(taken)) == pool.size == pool._config.max_size
             with taken[0]:
-                assert self.turn.holder is taken[0]
+                assert self.write_lock.holder is taken[0]
 
 
 TestTogether = pytest.mark.filterwarnings(

@@ -123,9 +123,9 @@ class Connection(sqlite3.Connection):
         try:
             cursor = super().cursor(factory)
         except sqlite3.ProgrammingError:
+            self.check()  # who does not hold it is told so, whether or not it is closed by now
             if not self.parked:
                 raise
-            self.check()
             self.lender.reopen(self)
             cursor = super().cursor(factory)
         if isinstance(cursor, Cursor):
@@ -266,6 +266,12 @@ class Connection(sqlite3.Connection):
             if self.blocks.stack:
                 raise error_translation.inside_a_block(self.lender.name, sql)
 
+    def _refuse_script_in_block(self, script: str) -> None:
+        """Refuse a script before anything of it runs, or waits for the write lock."""
+        for _, statement in statements.split(script):
+            if statements.kind_of(statement) in (Kind.CONTROL, Kind.BEGIN):
+                self._refuse_in_block(statement)
+
     def _is_cleaned_up(self) -> bool:
         """Roll back for a borrower whose connection refuses all else; tell whether it does."""
         borrower = self.borrower
@@ -301,6 +307,8 @@ class Connection(sqlite3.Connection):
         the statement, so that it can end if nothing happens in it.
         """
         sql = mark[0]
+        if kind is None and self.blocks.stack:
+            self._refuse_script_in_block(sql)
         if kind is Kind.CONTROL or kind is Kind.BEGIN:
             self._refuse_in_block(sql)
         elif kind is None or kind is Kind.SETTING or kind is Kind.SCHEMA:
@@ -336,9 +344,6 @@ class Connection(sqlite3.Connection):
 
     def run_in_block(self, cursor: Any, script: str) -> None:
         """Run a script within the transaction of a block: sqlite3's own would commit it before."""
-        for _, statement in statements.split(script):
-            if statements.kind_of(statement) in (Kind.CONTROL, Kind.BEGIN):
-                self._refuse_in_block(statement)
         for _, statement in statements.split(script):
             sqlite3.Cursor.execute(cursor, statement)
             self.blocks.check(self)

@@ -84,9 +84,15 @@ class Cursor(sqlite3.Cursor):
         return self._run(super().executemany, kind, sql, self.connection.checked(parameters))
 
     def executescript(self, script: str, /) -> Self:
-        if self.connection.in_a_block():
-            return self._run(lambda text: self.connection.run_in_block(self, text), None, script)
-        return self._run(super().executescript, None, script)
+        connection, run_by_itself = self.connection, super().executescript
+
+        def run(text: str) -> None:
+            if connection.in_a_block():  # asked here, when a block that is over has been undone
+                connection.run_in_block(self, text)
+            else:
+                run_by_itself(text)
+
+        return self._run(run, None, script)
 
     def _run(
         self, call: Callable[..., object], kind: Kind | None, sql: str, *parameters: Any
