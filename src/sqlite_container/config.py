@@ -103,6 +103,8 @@ def _pragma_name(name: object) -> str:
         raise ValueError(
             f"this pragma is a setting of its own: write '{name.lower()}' beside 'pragmas'"
         )
+    if name.lower() == "locking_mode":
+        raise ValueError("an exclusive lock would shut out every other connection; leave it out")
     if name.lower() == "query_only":
         raise ValueError("say mode: ro, or inject the reader")
     return name.lower()

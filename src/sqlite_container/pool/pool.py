@@ -317,11 +317,17 @@ class Pool:
         record = record_of(self.name, borrower, lent=connection.since, connection=connection)
         mark = connection.mark("the give-back")
         with self._lock:
-            if self._ledger.out.get(connection) is not borrower or not connection.end_loan():
-                return
-            self._claim(connection, borrower, mark)
-            self._ledger.counters.returns_bad += 1
-            self._ledger.counters.connections_lost += 1
+            is_lost = self._ledger.out.get(connection) is borrower
+            nobody_inside = is_lost and connection.end_loan()
+            if nobody_inside:
+                self._claim(connection, borrower, mark)
+                self._ledger.counters.returns_bad += 1
+                self._ledger.counters.connections_lost += 1
+        if not nobody_inside:
+            if is_lost:
+                what = "was never given back, and goes back when the thread inside it has left"
+                reports.leak(self.place, borrower, record, what)
+            return
         try:
             with suppress(sqlite3.Error):
                 connection.reset()
