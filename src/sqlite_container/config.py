@@ -104,7 +104,9 @@ def _pragma_name(name: object) -> str:
             f"this pragma is a setting of its own: write '{name.lower()}' beside 'pragmas'"
         )
     if name.lower() == "locking_mode":
-        raise ValueError("an exclusive lock would shut out every other connection; leave it out")
+        raise ValueError(
+            "locking_mode: exclusive would shut out every other connection; leave it out"
+        )
     if name.lower() == "query_only":
         raise ValueError("say mode: ro, or inject the reader")
     return name.lower()

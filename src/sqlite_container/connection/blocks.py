@@ -165,6 +165,7 @@ class Blocks:
 
     def _keep(self, db: Transactional, position: int) -> None:
         if not db.in_transaction:
+            db.end_writing()  # or what is open keeps an interrupt in force
             del self.stack[position:]
             raise db.lost()
         try:

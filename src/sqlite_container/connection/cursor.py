@@ -241,6 +241,11 @@ class ReturnedCursor(sqlite3.Cursor):
     def close(self) -> None:
         """Do nothing: it is closed."""
 
+    def _has_ended(self, *_: object) -> None:
+        """Do nothing: the loan has ended while this cursor was fetching its last row."""
+
+    _failed = _has_ended
+
 
 class _ReturnedWithDict(ReturnedCursor):
     """The same for a class of the user's."""
