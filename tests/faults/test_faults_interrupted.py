@@ -35,6 +35,7 @@ AT_ONCE = 60
 """Databases that are tried at the same time."""
 
 pytestmark = [
+    pytest.mark.timeout(600),  # many databases, one after the other
     pytest.mark.filterwarnings("ignore::sqlite_container.LeakWarning"),
     pytest.mark.filterwarnings("ignore::sqlite_container.UncommittedWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of a handle that never got its name
