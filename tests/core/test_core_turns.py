@@ -371,10 +371,11 @@ def test_the_same_thread_asking_twice_gets_an_error_at_once(open_database: Open)
     with database.transaction() as db:
         db.execute(INSERT)
         name = threading.current_thread().name
-        with pytest.raises(DatabaseBusy, match=name):
-            add(database)
-        with database.connection() as second, pytest.raises(DatabaseBusy):
-            second.execute(INSERT)
+        with database.connection() as second:
+            with pytest.raises(DatabaseBusy, match=name):
+                second.execute(INSERT)
+            with pytest.raises(DatabaseBusy, match="for ever"), second:
+                pytest.fail("it began")
     assert count(database) == 1
 
 
