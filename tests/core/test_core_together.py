@@ -64,6 +64,10 @@ Ends = set[type[BaseException] | None]
 """How a job may end: with one of these errors, or with None."""
 
 
+ROLLS_BACK = {sqlite3.IntegrityError, sqlite3.OperationalError, StatementInterrupted}
+"""Errors with which SQLite rolls back a transaction: of CONFLICT, and of an interrupted write."""
+
+
 class Hit(BaseException):
     """Ends a wait from outside, as Ctrl-C and gevent's time-out do."""
 
@@ -81,6 +85,7 @@ class Held:
     rows: int = 0  # written, and not committed
     blocks: list[int] = field(default_factory=list)
     snapshot: bool = False  # its transaction only reads
+    open: bool = False  # in a transaction
     lost: bool = False  # SQLite has rolled back the transaction of the blocks
     taken: bool = False  # somebody else gave it back while its actor was inside
 
@@ -285,15 +290,25 @@ class Actor(threading.Thread):
 @contextmanager
 def noting_the_end(held: Held) -> Iterator[None]:
     """Forget the rows that were not committed, once their transaction is over."""
-    was_open = held.db.in_transaction
+    error: BaseException | None = None
     try:
         yield
+    except BaseException as raised:
+        error = raised
+        raise
     finally:
         if not held.taken:  # or somebody else has it by now
-            is_open = held.db.in_transaction
-            held.rows = held.rows if is_open else 0
-            held.snapshot = held.snapshot and is_open
-            held.lost = held.lost or (was_open and not is_open and bool(held.blocks))
+            note_the_end(held, error)
+        del error
+
+
+def note_the_end(held: Held, error: BaseException | None) -> None:
+    was_open, held.open = held.open, held.db.in_transaction
+    if not held.open:
+        held.rows, held.snapshot = 0, False
+    if was_open and not held.open and held.blocks:
+        assert held.db.revoked or type(error) in ROLLS_BACK
+        held.lost = True
 
 
 def nap(number: int) -> int:
@@ -830,6 +845,13 @@ class TogetherMachine(RuleBasedStateMachine):
             borrower = held.pool._ledger.out[held.db]
             assert held.db.borrower is (None if held.taken else borrower)
             assert held.db not in [each for each, _ in held.pool._ledger.idle]
+
+    @invariant()
+    def no_lost_transaction(self) -> None:
+        """A transaction ends by what its borrower does, and by nothing else."""
+        for actor in self.actors:
+            for held in actor.held:
+                assert held is actor.inside or held.db.in_transaction == held.open
 
     @invariant()
     def no_lost_write_lock(self) -> None:
