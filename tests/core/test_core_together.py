@@ -159,6 +159,15 @@ class Actor(threading.Thread):
                 del self.owners[db]
             self.committed += 1
 
+    def write_and_join(self, database: Database, held: Held, times: int) -> None:
+        """Write where a block goes on already: in its transaction, on its connection."""
+        with noting_the_end(held):
+            for _ in range(times):
+                with database.transaction() as db:
+                    assert db is held.db
+                    db.execute(INSERT)
+                held.rows += 1
+
     def give_back(self, held: Held) -> None:
         self.disown(held)
         held.loan.__exit__(None, None, None)
@@ -513,8 +522,11 @@ class TogetherMachine(RuleBasedStateMachine):
     )
     def trespass(self, who: int, whose: int, which: int, how: str) -> None:
         """Somebody uses a connection that is not, or no longer, his: it is refused."""
-        actor, owner = self.idle(who), self.actors[whose]
-        known = owner.closed + owner.held
+        owner = self.actors[whose]
+        if owner.job is None and not owner.held:
+            self.ask(owner, which, read_only=False)
+            self.settle()
+        actor, known = self.idle(who), owner.held + owner.closed
         if actor is None or not known:
             return
         db = known[which % len(known)].db
@@ -727,6 +739,11 @@ class TogetherMachine(RuleBasedStateMachine):
     def ask_and_write(self, actor: Actor, where: int, times: int) -> None:
         database, pool = self.databases[where], self.databases[where]._pool
         ends = self.no_connection(pool)
+        joined = [each for each in actor.held if each.pool is pool and each.blocks and each.writing]
+        if joined:
+            write = partial(actor.write_and_join, database, joined[0], times)
+            self.tell(actor, write, pool, {None}, inside=joined[0])
+            return
         if pool is not None:
             ends |= self.ends_of_a_write(actor, pool)
         self.tell(actor, partial(actor.write_and_give_back, database, times), pool, ends)
@@ -775,6 +792,7 @@ class TogetherMachine(RuleBasedStateMachine):
                 all(self.may_stay(actor, queue) for actor in busy)
                 and all(self.is_full(each) for each in asking)
                 and all(asking[each] == len(each._ledger.waiters) for each in self.pools)
+                and not any(each._ledger.strays() for each in self.pools)  # they are being closed
             )
 
     def user_of(self, writer: write_lock.Writer) -> threading.Thread:
