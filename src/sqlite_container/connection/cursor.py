@@ -237,6 +237,7 @@ class ReturnedCursor(sqlite3.Cursor):
 
     execute = executemany = executescript = _refuse
     fetchone = fetchmany = fetchall = __next__ = _refuse
+    _run = _fetch = _refuse  # for a thread that had come into one of them before
 
     def close(self) -> None:
         """Do nothing: it is closed."""
