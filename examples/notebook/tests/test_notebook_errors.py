@@ -1,6 +1,7 @@
 """What the app answers when something is wrong, or in the way."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,9 @@ def test_without_its_dictionary_the_app_says_what_to_do(tmp_path: Path) -> None:
 def test_a_note_whose_line_in_the_trail_fails_is_there_all_the_same(
     client: FlaskClient, container: Container
 ) -> None:
-    with container.audit.database().transaction():
-        assert client.post("/notes/new", data={"title": "Kept"}).status_code == 503
+    with container.audit.database().transaction(), ThreadPoolExecutor() as browser:
+        posted = browser.submit(client.post, "/notes/new", data={"title": "Kept"})
+        assert posted.result().status_code == 503
     assert "Kept" in client.get("/notes/").text
     assert container.trail().newest(10) == []
 
