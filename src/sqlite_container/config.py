@@ -124,12 +124,14 @@ PragmaName: TypeAlias = Annotated[str, BeforeValidator(_pragma_name)]
 class PoolConfig:
     """How many connections a database may have, and how long anybody waits for one.
 
-    The names are those of psycopg_pool, and so are the defaults, except ``max_size``.
+    The names are those of psycopg_pool, and so are the defaults, except ``max_size``. A
+    ``max_streaming`` of None leaves one connection to those who do not stream.
     """
 
     max_size: Annotated[Whole, Field(ge=1)] = 10
     timeout: Seconds = 30.0
     max_waiting: Annotated[Whole, Field(ge=0)] = 0
+    max_streaming: Annotated[Whole, Field(ge=1)] | None = None
     max_lifetime: PositiveSeconds = 3600.0
     max_idle: PositiveSeconds = 600.0
     leak_threshold: PositiveSeconds | None = 60.0

@@ -70,7 +70,7 @@ class PoolTimeout(SQLiteContainerError, sqlite3.OperationalError, TimeoutError):
 
 
 class TooManyRequests(SQLiteContainerError, sqlite3.OperationalError):
-    """``pool.max_waiting`` requests wait for a connection already."""
+    """``pool.max_waiting`` are waiting already, or ``pool.max_streaming`` stream already."""
 
 
 class DatabaseBusy(SQLiteContainerError, sqlite3.OperationalError):

@@ -257,6 +257,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
             "max_size": 10,
             "timeout": 30.0,
             "max_waiting": 0,
+            "max_streaming": None,
             "max_lifetime": 3600.0,
             "max_idle": 600.0,
             "leak_threshold": 60.0,

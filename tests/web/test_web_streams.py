@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from flask import Flask, Response, make_response, send_file, stream_template_str
 from flask import stream_with_context as keep
 from werkzeug.serving import make_server
 
-from sqlite_container import Connection, NotYourConnection
+from core.helpers import PATIENCE, in_thread
+from sqlite_container import Connection, NotYourConnection, TooManyRequests
 from web import web_views
 from web.web_shop import MakeApp, Shop, container_of, nothing_lost, out
 
@@ -401,6 +403,65 @@ def test_a_streaming_connection_is_refused_to_a_later_request(make: Callable[...
         assert response.get_data(as_text=True)
     with pytest.raises(NotYourConnection, match="went back"):
         kept[0].execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("pool", "most"),
+    [({"max_size": 3}, 2), ({"max_size": 1}, 1), ({"max_size": 3, "max_streaming": 1}, 1)],
+)
+def test_clients_that_read_no_body_do_not_keep_everybody_out(
+    make: Callable[..., Flask], pool: dict[str, int], most: int
+) -> None:
+    """Too many of them get 503 at once; others are served, if there is a connection for them."""
+    app = make(titles, pool={**pool, "timeout": 0.1})
+    register_plain_view(app)
+    client = app.test_client()
+    bodies = [client.get("/") for _ in range(most)]
+    refused = client.get("/")
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"]
+    assert out(app) == most
+    assert client.get("/plain").status_code == (200 if most < pool["max_size"] else 503)
+    bodies.pop().close()
+    with client.get("/") as accepted:
+        assert accepted.status_code == 200
+    while bodies:
+        bodies.pop().close()
+    assert out(app) == 0
+
+
+def register_plain_view(app: Flask) -> None:
+    """Add a view that does not stream."""
+    container = container_of(app)
+
+    @app.get("/plain")
+    def plain() -> str:
+        return str(container.notes.reader().execute("SELECT count(*) FROM note").fetchone()[0])
+
+
+def test_a_body_that_first_uses_a_database_while_it_is_sent_is_counted(make_app: MakeApp) -> None:
+    """It is refused when it asks, and what others stream is left alone."""
+
+    def lazy() -> Iterator[str]:
+        yield from titles(web_views.deeper())
+
+    views = {"/": lambda: keep(lazy())}
+    app = make_app("one", partial(register, views), pool={"max_size": 2, "timeout": 0.1})
+    with container_of(app).notes.database().transaction() as db:
+        db.executemany("INSERT INTO note (title) VALUES (?)", [("a",), ("b",)])
+    with app.test_client().get("/") as first:
+        assert next(iter(first.response)) == b"a\n"
+        second = in_thread(lambda: app.test_client().get("/").text)  # has a context of its own
+        with pytest.raises(TooManyRequests, match=r"pool.max_streaming"):
+            second.result(PATIENCE)
+        assert out(app) == 1
+    assert out(app) == 0
+
+
+def register(views: dict[str, Callable[[], Any]], app: Flask) -> None:
+    """Add a view for each path."""
+    for path, view in views.items():
+        app.add_url_rule(path, view_func=view)
 
 
 @pytest.fixture

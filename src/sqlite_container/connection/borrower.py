@@ -18,6 +18,7 @@ class Borrower(Protocol):
     """
 
     thread: Thread
+    streaming: bool  # whether it keeps its connections while a client reads
 
     current: Any  # called with None
     expected: Any  # called with nothing
@@ -63,6 +64,7 @@ class ThreadBorrower:
 
     __slots__ = ("_alive", "_block", "called_from", "keeps", "thread")
 
+    streaming = False
     current: Any = dict[None, object]().get
     expected: Any = type(None)
 

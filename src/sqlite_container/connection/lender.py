@@ -23,6 +23,10 @@ class Lender(Protocol):
         """End a loan."""
         ...
 
+    def begin_stream(self, borrower: Any) -> None:
+        """Let a borrower keep its connections while it streams, unless too many do."""
+        ...
+
     def finish_return(self, connection: Any) -> None:
         """End a loan that was over while somebody was inside the connection."""
         ...

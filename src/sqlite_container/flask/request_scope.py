@@ -16,7 +16,7 @@ from ..connection.error_translation import cut_short
 from ..connection.origin import Origin, caller, frameworks, line_of
 from ..container.scope import scopes
 from ..database.database import Database
-from ..errors import OutsideAppContext
+from ..errors import OutsideAppContext, TooManyRequests
 from ..log import on_one_line
 from ..threads.liveness import is_unwound, sign_of_life
 from . import injection
@@ -81,7 +81,18 @@ class AppScope:
             connection = held.get(database)
             if connection is None or connection.borrower is not self:
                 connection = held[database] = database.lend(self, read_only=read_only)
+                if self.streaming:
+                    connection.lender.begin_stream(self)
             return connection
+
+    def begin_stream(self) -> None:
+        """Keep what is out while the body is sent. Raises :class:`TooManyRequests`."""
+        try:
+            for connection in self.held:
+                connection.lender.begin_stream(self)
+        except TooManyRequests:
+            self.streaming = False
+            raise
 
     def release(self) -> None:
         """Give everything back. Safe to call twice."""
@@ -199,7 +210,12 @@ def connect(app: Flask) -> None:
     process_response, tear_down = app.process_response, app.do_teardown_appcontext
 
     def process_response_and_wait(response: Response) -> Response:
-        return _wait_for_body(process_response(response))
+        response = process_response(response)
+        try:
+            return _wait_for_body(response)
+        except TooManyRequests as error:
+            response.close()
+            return app.make_response(app.handle_user_exception(error))
 
     def tear_down_and_give_back(*args: Any, **kwargs: Any) -> None:
         try:
@@ -230,8 +246,9 @@ def _wait_for_body(response: Response) -> Response:
         return _begin_in_body(response) if response.is_streamed else response
     if isinstance(response.response, ClosingIterator) and _is_small(response):
         response.make_sequence()  # an error page, which Werkzeug gets from another WSGI app
-    scope.streaming = bool(response.is_streamed) and _may_read(response, scope)
-    if scope.streaming:
+    scope.streaming = False
+    if response.is_streamed and _may_read(response, scope):
+        scope.begin_stream()
         _wrap(response, scope)
     return response
 

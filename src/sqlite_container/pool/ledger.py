@@ -69,6 +69,10 @@ class Ledger(Generic[C, W]):
         self.opening.discard(borrower)
         self.out[connection] = borrower
 
+    def streams_besides(self, borrower: Any) -> int:
+        """How many connections are out to others who stream."""
+        return sum(each.streaming for each in self.out.values() if each is not borrower)
+
     def next_waiter(self) -> W | None:
         """The one who has waited longest, if what comes free now is for a waiter."""
         return self.waiters[0] if self.waiters else None

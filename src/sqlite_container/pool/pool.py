@@ -14,7 +14,7 @@ from ..connection.borrower import Borrower
 from ..connection.connection import Connection
 from ..connection.inside import Mark, entrances
 from ..engine.engine import Engine
-from ..errors import DatabaseClosed
+from ..errors import DatabaseClosed, TooManyRequests
 from ..log import logger
 from ..threads.bell import Bell
 from ..writing.write_lock import WriteLock
@@ -121,6 +121,24 @@ class Pool:
             self._next_look_at_file = 0.0
             self.give_back(connection, borrower)
             raise
+
+    def begin_stream(self, borrower: Borrower) -> None:
+        """Let a borrower keep its connections while it streams.
+
+        Raises :class:`TooManyRequests` if clients that read slowly, or not at all, could keep
+        everybody else waiting.
+        """
+        limit = self._config.max_streaming or max(1, self._config.max_size - 1)
+        with self._lock:
+            if self._ledger.streams_besides(borrower) < limit:
+                borrower.streaming = True
+                return
+            self._ledger.counters.requests_errors += 1
+        raise TooManyRequests(
+            f"{self.place}: {limit} connections are kept by responses that are being streamed"
+            " (pool.max_streaming); read the rows before the response begins, or raise"
+            " pool.max_size and pool.max_streaming"
+        )
 
     def hand_out(self, connection: Connection, borrower: Borrower) -> None:
         """Make a borrower the owner. The caller holds the lock."""

@@ -263,11 +263,17 @@ class WriteLock:
         self.holder = writer
 
     def _check_circle(self, thread: object) -> None:
-        """Raise :class:`Deadlock` if the holder waits for this thread. The mutex is held."""
+        """Raise :class:`Deadlock` if the holder waits for this thread. The mutex is held.
+
+        A holder may still be noted as waiting for the lock that it was just given, if whoever
+        passed it on was interrupted: so nobody is asked twice.
+        """
         lock: WriteLock | None = self
-        while lock is not None and lock.holder is not None:
+        asked: set[object] = set()
+        while lock is not None and lock.holder is not None and lock._thread not in asked:
             if lock._thread is thread:
                 raise Deadlock
+            asked.add(lock._thread)
             lock = _mutex.waits.get(lock._thread)
 
 
