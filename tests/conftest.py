@@ -3,11 +3,13 @@
 import atexit
 import gc
 import os
+import signal
 import sqlite3
 import sys
 import threading
 import types
 import warnings
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,15 @@ def _report_open_connections() -> bool:
         print(f"\nFAILED: {len(left)} SQLite connection(s) still open after the last test:")
         print(*left, sep="\n", flush=True)
     return bool(left)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_as_usual() -> None:
+    """Undo what ``nohup`` or a shell's ``&`` passes on: servers would inherit ignored signals."""
+    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    for number, handler in usual.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.hookimpl(trylast=True)

@@ -210,16 +210,6 @@ def forget_modules(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-@pytest.fixture(autouse=True)
-def _signals_as_usual() -> Iterator[None]:
-    """Undo what ``nohup`` or a shell's ``&`` passes on: servers would not notice Ctrl-C."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder, which is the current one and where modules are found."""

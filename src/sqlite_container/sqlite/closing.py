@@ -28,24 +28,40 @@ _TICK = 0.001
 
 
 class _Folder:
-    """An open folder. Its descriptor is closed when nothing refers to it, whatever is raised."""
+    """An open folder. Its descriptor is closed when nothing refers to it, whatever is raised.
 
-    __slots__ = ("__weakref__", "descriptor")
+    To open and to note it, and to forget and to close it, are one call of C code each: an
+    exception in between would lose the descriptor, or close that of somebody else later.
+    """
+
+    __slots__ = ("__weakref__", "_descriptors")
 
     def __init__(self, name: str) -> None:
-        self.descriptor = -1
-        self.descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self._descriptors: list[int] = []
+        self._descriptors.extend(map(os.open, (name,), (_FLAGS,)))
+
+    @property
+    def descriptor(self) -> int:
+        """Its descriptor, until it is closed."""
+        return self._descriptors[0]
+
+    def unlock_and_close(self) -> None:
+        """Let others lock it. Safe to call twice."""
+        if self._descriptors:
+            with suppress(OSError):  # it may never have been locked
+                fcntl.flock(self.descriptor, fcntl.LOCK_UN)  # gevent's close() comes later
+            self.close()
 
     def close(self) -> None:
-        """Unlock and close it. Safe to call twice."""
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            _unlock(descriptor)
+        """Close it, but leave the lock to other processes that have it. Safe to call twice."""
+        if self._descriptors:
+            any(map(os.close, map(self._descriptors.pop, (0,))))
 
     def __del__(self) -> None:
-        self.close()
+        self.unlock_and_close()
 
 
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
 _locked: WeakSet[_Folder] = WeakSet()
 """The folders that this process has locked, for a child that is forked meanwhile."""
 _in_vain: dict[tuple[int, int], float] = {}
@@ -70,15 +86,13 @@ def one_at_a_time(file: Path | None) -> Iterator[None]:
         _lock(folder.descriptor)
         yield
     finally:
-        folder.close()
+        folder.unlock_and_close()
 
 
 def forget_locks() -> None:
     """Close, in a forked child, the descriptors of the locks that the parent holds."""
     for folder in list(_locked):
-        descriptor, folder.descriptor = folder.descriptor, -1
-        with suppress(OSError):
-            os.close(descriptor)  # to unlock it would unlock the parent's
+        folder.close()  # to unlock it would unlock the parent's
     _locked.clear()
     _in_vain.clear()
 
@@ -113,9 +127,3 @@ def _try_to_lock(folder: int) -> bool:
     except OSError:
         pass
     return True
-
-
-def _unlock(folder: int) -> None:
-    with suppress(OSError):  # it may never have been locked
-        fcntl.flock(folder, fcntl.LOCK_UN)  # gevent's close() comes later, or not at all
-    os.close(folder)
