@@ -51,7 +51,10 @@ def _report_open_connections() -> bool:
 @pytest.fixture(scope="session", autouse=True)
 def _signals_as_usual() -> None:
     """Undo what ``nohup`` or a shell's ``&`` passes on: servers would inherit ignored signals."""
-    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    usual: dict[int, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
     for number, handler in usual.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
