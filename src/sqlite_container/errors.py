@@ -32,14 +32,17 @@ class ConfigurationError(SQLiteContainerError, ValueError):
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(map(str, self.mistakes)))
+        lines = [str(mistake) for mistake in self.mistakes[:_MOST]]
+        if len(self.mistakes) > _MOST:
+            lines.append(f"and {len(self.mistakes) - _MOST} more")
+        super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[ConfigurationError], tuple[tuple[Mistake, ...]]]:
         return type(self), (self.mistakes,)
 
 
 class UnknownDatabase(SQLiteContainerError, KeyError):
-    """A name that is not among the configured ones."""
+    """There is no database of that name. The message names no other: a client may see it."""
 
     def __str__(self) -> str:
         return Exception.__str__(self)  # KeyError would print the repr of the message
@@ -122,8 +125,12 @@ UNAVAILABLE = (PoolTimeout, TooManyRequests, DatabaseBusy, DatabaseClosed, State
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known word, or a list of them all."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    """Return ``; did you mean 'x'?`` for the nearest known word, or a list of them if few."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5) if len(known) < 200 else ()
     if near:
         return f"; did you mean '{near[0]}'?"
-    return f"; known are: {', '.join(sorted(known))}" if known else ""
+    return f"; known are: {', '.join(sorted(known))}" if 0 < len(known) <= _MOST else ""
+
+
+_MOST = 30
+"""More lines, or names, than that tell nobody anything."""

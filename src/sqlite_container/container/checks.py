@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from dependency_injector import containers, providers
@@ -54,7 +55,7 @@ def _in_order(container: Any) -> list[Any]:
 
 def _check(provider: Any, files: dict[str, str]) -> Iterator[Mistake]:
     if isinstance(provider, SQLiteDict):
-        yield from _told_by(provider.names)
+        yield from _told_by(partial(_check_every_member, provider))
         return
     yield from _told_by(provider.config)
     folders = provider.folders or Folders.current()
@@ -62,6 +63,12 @@ def _check(provider: Any, files: dict[str, str]) -> Iterator[Mistake]:
     yield from _told_by(lambda: schema.find(provider.place, schema_path, folders.schemas))
     if path is not None and path != ":memory:":
         yield from _check_file(provider, os.path.realpath(folders.data / path), files)
+
+
+def _check_every_member(provider: SQLiteDict) -> None:
+    folders = provider.folders or Folders.current()
+    for config in provider.check_settings():
+        schema.find(provider.place, config.schema, folders.schemas)
 
 
 def _check_file(provider: Any, file: str, files: dict[str, str]) -> Iterator[Mistake]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from inspect import isawaitable
 from os import PathLike
@@ -17,6 +16,7 @@ from dependency_injector import containers, providers
 from ..connection.connection import Connection
 from ..database.database import Database, live
 from ..engine.engine import Folders
+from ..engine.identity import names_of
 from ..errors import ConfigurationError, DatabaseClosed, DatabaseOpenError, Mistake
 from ..log import logged
 from .scope import scopes
@@ -60,14 +60,6 @@ def _close_overriding(ended: Any) -> None:
 
 _opening: dict[tuple[int, object], DatabaseProvider] = {}
 """Which database opens a file at this moment, by its container and each name of the file."""
-
-
-def _names_of(file: Path) -> list[object]:
-    names: list[object] = [os.path.realpath(file)]
-    with suppress(OSError, ValueError):
-        status = file.stat()
-        names.append((status.st_dev, status.st_ino))  # hard links have it in common
-    return names
 
 
 class DatabaseProvider(_Overridable, providers.Resource[Database]):
@@ -122,7 +114,7 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
     def _alone_on(self, file: Path) -> Iterator[None]:
         """Within it, no other database of the container may open the same file."""
         outermost = id([self.owner, *_above(self.owner)][-1])
-        keys = [(outermost, name) for name in _names_of(file)]
+        keys = [(outermost, name) for name in names_of(file)]
         try:
             for key in keys:
                 first = _opening.setdefault(key, self)  # in one step, whatever threads do
@@ -143,7 +135,7 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
 
     def _refuse_twin(self, file: Path) -> None:
         """Two databases of one container on the same file are a mistake in the settings."""
-        same = [each for each in list(live) if each.engine is not None and each.engine.is_on(file)]
+        same = live.on(names_of(file))
         for provider in _all_with(self.owner) if same and self.owner is not None else ():
             if provider is not self and provider.current in same:
                 raise self._is_twin(file, provider)

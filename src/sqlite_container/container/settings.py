@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
+from os import PathLike, fspath
 from typing import Any, Protocol, cast, runtime_checkable
 
 from dependency_injector import errors, providers
@@ -87,3 +90,35 @@ def path_of(provider: providers.Container[Any]) -> str:
     inside = isinstance(parent, providers.Container)
     above = parent if inside else getattr(parent, "parent", None)
     return f"{path_of(above)}.{name}" if above is not None else name
+
+
+def named(settings: Any, name: str, place: str) -> object:
+    """Return settings with the ``{name}`` in their path replaced."""
+    if isinstance(settings, str | PathLike):
+        return _filled(settings, name, place)
+    if hasattr(settings, "model_dump"):  # of pydantic
+        settings = settings.model_dump(by_alias=True)
+    is_mapping = isinstance(settings, Mapping)
+    path = settings.get("path") if is_mapping else getattr(settings, "path", None)
+    if not isinstance(path, str | PathLike):
+        return settings
+    filled = _filled(path, name, f"{place}.path")
+    if is_mapping:
+        return {**settings, "path": filled}
+    return settings if filled == path else dataclasses.replace(settings, path=filled)
+
+
+def _filled(path: str | PathLike[str], name: str, place: str) -> str | PathLike[str]:
+    text = fspath(path)
+    if "{" not in text:
+        return path
+    unknown = [each[0] for each in _PLACEHOLDER.finditer(text) if each[0] != "{name}"]
+    if unknown:
+        problem = (
+            f"{unknown[0]} stands for nothing, {{name}} for the database's name; found {text!r}"
+        )
+        raise ConfigurationError([Mistake(place, problem)])
+    return text.replace("{name}", name)
+
+
+_PLACEHOLDER = re.compile(r"(?<!\$)\{\s*(\w*)\s*\}")

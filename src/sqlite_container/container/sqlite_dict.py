@@ -1,38 +1,58 @@
-"""``SQLiteDict``: databases whose names only the configuration knows."""
+"""``SQLiteDict``: databases whose names only the configuration knows, or only the app."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from dependency_injector import containers, errors, providers
 
+from ..database.open_limit import OpenLimit
 from ..errors import ConfigurationError, Mistake, UnknownDatabase, did_you_mean
 from .providers import Settings, SQLite, see_through
-from .settings import copied, path_of, place_of, value_of
+from .settings import copied, named, path_of, place_of, value_of
 
 if TYPE_CHECKING:
+    from ..config import DatabaseConfig
     from ..engine.engine import Folders
+
+Names: TypeAlias = "Callable[[str], object] | providers.Provider[Any] | None"
+"""What tells whether there is a database of a name, or a provider of that."""
 
 
 class SQLiteDict(providers.Container[Any]):
-    """SQLite databases whose names only the configuration knows.
+    """SQLite databases whose names only the configuration knows, or only the app.
 
     ``settings`` gives a mapping from names to settings as :class:`SQLite` takes them. In a
     ``path``, ``{name}`` stands for the database's name.
+
+    With ``names``, ``settings`` are those of every database, and no name is in the
+    configuration: ``names`` is a callable, or a provider of one, which is asked with a name
+    whether there is such a database, each time that somebody asks for it.
+
+    ``max_open`` bounds how many of the databases are open at the same time: the one that nobody
+    has used for longest is closed, and opened again when it is asked for. If all of them are in
+    use, opening another one blocks for at most its ``pool.timeout`` seconds, and then raises
+    :class:`PoolTimeout`.
+
+    Raises :class:`ConfigurationError` for a ``names`` or ``max_open`` that cannot be used.
     """
 
-    def __init__(self, settings: Settings = None) -> None:
+    def __init__(
+        self, settings: Settings = None, *, names: Names = None, max_open: int | None = None
+    ) -> None:
         inner = _Members(self)
         super().__init__(None, container=inner)  # type: ignore[arg-type]
         self.disable_async_mode()
         self.folders: Folders | None = None
         self._settings = settings
+        self._exists = _checked_names(names)
+        self._max_open = _checked_max_open(max_open)
+        self._limit: OpenLimit | None = None
         self._members: dict[str, SQLite] = {}
+        self._names: dict[SQLite, str] = {}
         self._declared = self._members
 
     def __deepcopy__(self, memo: Any = None) -> Any:
@@ -41,10 +61,11 @@ class SQLiteDict(providers.Container[Any]):
         twin = type(self)(None)
         memo[id(self)] = twin
         twin._settings = copied(self._settings, memo)
+        twin._exists = copied(self._exists, memo)
+        twin._max_open = self._max_open
         twin._declared = self._declared
-        twin._members.update(providers.deepcopy(self._members, memo))
-        for member in twin._members.values():
-            member.assign_parent(twin)
+        for name, member in providers.deepcopy(self._members, memo).items():
+            twin._adopt(name, member)
         self._copy_parent(twin, memo)
         self._copy_overridings(twin, memo)
         return twin
@@ -55,25 +76,25 @@ class SQLiteDict(providers.Container[Any]):
 
     def resolve_provider_name(self, provider: providers.Provider[Any]) -> str:
         """The name of a member."""
-        for name, member in list(self._members.items()):
-            if member is provider:
-                return name
-        raise errors.Error(f"{provider} is not in {self.path}")
+        if (name := self._names.get(cast(SQLite, provider))) is None:
+            raise errors.Error(f"{provider} is not in {self.path}")
+        return name
 
     def override(self, provider: Any) -> Any:
         """Override every database whose name another ``SQLiteDict`` has, and the names."""
         if not isinstance(provider, SQLiteDict):
             raise errors.Error(f"{self.path} can be overridden only by another SQLiteDict")
         for name in provider.names():
-            self._member(name).override(provider[name])
+            self._member(name).override(provider._member(name))
         return providers.Provider.override(self, provider)
 
     def reset_last_overriding(self) -> None:
         """End the last override. Raises dependency-injector's ``Error`` if there is none."""
-        ended = self.last_overriding
+        ended = cast(SQLiteDict, self.last_overriding)
         providers.Provider.reset_last_overriding(self)
-        for name in cast(SQLiteDict, ended).names():
-            self._member(name).reset_last_overriding()
+        for name, source in list(ended._members.items()):
+            if name in self._members and source in self._members[name].overridden:
+                self._members[name].reset_last_overriding()
 
     def reset_override(self) -> None:
         """End every override."""
@@ -81,10 +102,15 @@ class SQLiteDict(providers.Container[Any]):
             self.reset_last_overriding()
 
     def names(self) -> list[str]:
-        """The names that the configuration has now. Raises :class:`ConfigurationError`."""
+        """The names that the configuration has now; with ``names``, those that were asked for.
+
+        Raises :class:`ConfigurationError`.
+        """
         overriding = self.last_overriding
         if isinstance(overriding, SQLiteDict):
             return overriding.names()
+        if self._exists is not None:
+            return list(self._members)
         known = self._mapping()
         mistakes = [Mistake(f"{self.place}.{name}", _BAD_NAME) for name in known if not _good(name)]
         if mistakes:
@@ -99,18 +125,29 @@ class SQLiteDict(providers.Container[Any]):
     def __getitem__(self, name: str) -> SQLite:
         """The database of that name.
 
-        Raises :class:`UnknownDatabase` if the configuration is there and does not have it.
+        Raises :class:`UnknownDatabase` if the configuration is there and does not have it, or if
+        ``names`` says that there is none.
         """
-        if name not in self._members and self.configured:
-            known = self.names()
-            if name not in known:
-                raise UnknownDatabase(
-                    f"{self.path}: there is no database {name!r}{did_you_mean(name, known)}"
-                )
-        return self._member(name)
+        if self._is_known(name):
+            return self._member(name)
+        raise UnknownDatabase(f"{self.path}: there is no database {name!r}")
+
+    def _is_known(self, name: str) -> bool:
+        if self._exists is not None or isinstance(self.last_overriding, SQLiteDict):
+            is_of_a_class = isinstance(self.parent, type)  # while views are declared
+            return is_of_a_class or name in self
+        return name in self._members or not self.configured or name in self
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names()
+        overriding = self.last_overriding
+        if isinstance(overriding, SQLiteDict):
+            return name in overriding
+        if self._exists is None:
+            return _good(name) and name in self._mapping()
+        exists: Any = self._exists
+        if providers.is_provider(exists):
+            exists = exists()
+        return _good(name) and bool(exists(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
@@ -127,7 +164,8 @@ class SQLiteDict(providers.Container[Any]):
         try:
             return self[name]
         except UnknownDatabase as error:
-            raise AttributeError(str(error)) from None
+            near = did_you_mean(name, self.names()) if self._exists is None else ""
+            raise AttributeError(f"{error}{near}") from None
 
     @property
     def path(self) -> str:
@@ -154,11 +192,14 @@ class SQLiteDict(providers.Container[Any]):
             if self.configured:
                 self._set_members(self._good_names())
         yield from list(self._members.values())
-        if providers.is_provider(self._settings):
-            yield cast("providers.Provider[Any]", self._settings)
+        for each in (self._settings, self._exists):
+            if providers.is_provider(each):
+                yield cast("providers.Provider[Any]", each)
 
     def member_settings(self, name: str) -> object:
         """The settings of one database, ``{name}`` replaced. Raises :class:`ConfigurationError`."""
+        if self._exists is not None:
+            return named(value_of(self._settings, self.place), name, self.place)
         known = self._mapping()
         if name not in known:
             problem = f"nothing is set here{did_you_mean(name, list(map(str, known)))}"
@@ -168,7 +209,36 @@ class SQLiteDict(providers.Container[Any]):
                     f" {self.path}.acme.{name}, or take all of them, as {self.path}.provider"
                 )
             raise ConfigurationError([Mistake(f"{self.place}.{name}", problem)])
-        return _named(known[name], name, f"{self.place}.{name}")
+        return named(known[name], name, f"{self.place}.{name}")
+
+    def declare(self, name: str) -> SQLite | None:
+        """Return the database of a name that the app's own code spells out; None if there is none.
+
+        ``names`` is not asked: it may need an app context, or a database.
+        """
+        if self._exists is not None and not isinstance(self.last_overriding, SQLiteDict):
+            return self._member(name) if _good(name) else None
+        return self[name] if self.configured and name in self else None
+
+    def check_settings(self) -> Iterator[DatabaseConfig]:
+        """Yield what can be known of the settings before anybody asks for a name.
+
+        Raises :class:`ConfigurationError`.
+        """
+        from ..config import parse
+
+        if self._exists is None:
+            self.names()
+            return
+        one, other = (parse(self.member_settings(each), self.place) for each in ("a", "b"))
+        if one.path == other.path and not one.in_memory:
+            problem = f"{one.path!r} would be the file of every database; put '{{name}}' into it"
+            raise ConfigurationError([Mistake(f"{self.place}.path", problem)])
+        yield one
+
+    def place_of_member(self, name: str) -> str:
+        """Where the settings of one database stand in the configuration."""
+        return self.place if self._exists is not None else f"{self.place}.{name}"
 
     def _set_members(self, names: list[str]) -> None:
         """One for each name, and none for the ``a`` that wiring saw in ``a.b`` before."""
@@ -182,15 +252,30 @@ class SQLiteDict(providers.Container[Any]):
         overriding = self.last_overriding
         if isinstance(overriding, SQLiteDict):
             return overriding._good_names()
+        if self._exists is not None:
+            return list(self._members)
         return [name for name in self._mapping() if _good(name)]
 
     def _member(self, name: str) -> SQLite:
-        if name not in self._members:
-            member = SQLite(_Lookup(self, name))
-            member.assign_parent(self)
-            member.database.folders = self.folders
-            self._members.setdefault(name, member)  # one of two threads is first
-        return self._members[name]
+        member = self._members.get(name)
+        if member is None:
+            member = self._adopt(name, SQLite(_Lookup(self, name)))
+        overriding = self.last_overriding
+        if isinstance(overriding, SQLiteDict) and name in overriding:
+            source = overriding._member(name)
+            if source not in member.overridden:
+                member.override(source)
+        return member
+
+    def _adopt(self, name: str, member: SQLite) -> SQLite:
+        """Make it the database of that name, unless another thread has been faster."""
+        self._names[member] = name
+        member.assign_parent(self)
+        member.database.folders = self.folders
+        if self._max_open is not None:
+            self._limit = self._limit or OpenLimit(self._max_open)
+            member.database.current.limit = self._limit
+        return self._members.setdefault(name, member)
 
     def _mapping(self) -> Mapping[str, Any]:
         place = self.place
@@ -243,7 +328,7 @@ class _Lookup(providers.Provider[Any]):
     @property
     def standing(self) -> str:
         """Where the settings stand in the configuration."""
-        return f"{cast(SQLiteDict, self.owner).place}.{self.name}"
+        return cast(SQLiteDict, self.owner).place_of_member(self.name)
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
         return cast(SQLiteDict, self.owner).member_settings(self.name)
@@ -254,7 +339,6 @@ _BAD_NAME = (
     "a name starts with a letter, digit or _, and has letters, digits and any of _.@+- in it"
 )
 _OF_ONE = ("connection", "reader", "database")
-_PLACEHOLDER = re.compile(r"(?<!\$)\{\s*(\w*)\s*\}")
 
 
 def _good(name: object) -> bool:
@@ -262,30 +346,16 @@ def _good(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
-def _named(settings: Any, name: str, place: str) -> object:
-    """The settings with ``{name}`` in their path replaced."""
-    if isinstance(settings, str | PathLike):
-        return _filled(settings, name, place)
-    if hasattr(settings, "model_dump"):  # of pydantic
-        settings = settings.model_dump(by_alias=True)
-    is_mapping = isinstance(settings, Mapping)
-    path = settings.get("path") if is_mapping else getattr(settings, "path", None)
-    if not isinstance(path, str | PathLike):
-        return settings
-    filled = _filled(path, name, f"{place}.path")
-    if is_mapping:
-        return {**settings, "path": filled}
-    return settings if filled == path else dataclasses.replace(settings, path=filled)
+def _checked_names(names: Any) -> Names:
+    if names is None or callable(names):
+        return cast(Names, names)
+    problem = f"expected a callable that tells whether there is such a database, found {names!r}"
+    raise ConfigurationError([Mistake("SQLiteDict(names=…)", problem)])
 
 
-def _filled(path: str | PathLike[str], name: str, place: str) -> str | PathLike[str]:
-    text = fspath(path)
-    if "{" not in text:
-        return path
-    unknown = [each[0] for each in _PLACEHOLDER.finditer(text) if each[0] != "{name}"]
-    if unknown:
-        problem = (
-            f"{unknown[0]} stands for nothing, {{name}} for the database's name; found {text!r}"
-        )
-        raise ConfigurationError([Mistake(place, problem)])
-    return text.replace("{name}", name)
+def _checked_max_open(max_open: Any) -> int | None:
+    is_number = isinstance(max_open, int) and not isinstance(max_open, bool)
+    if max_open is None or (is_number and max_open > 0):
+        return cast("int | None", max_open)
+    problem = f"expected a whole number greater than 0, found {max_open!r}"
+    raise ConfigurationError([Mistake("SQLiteDict(max_open=…)", problem)])

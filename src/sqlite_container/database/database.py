@@ -18,12 +18,14 @@ from ..pool.holders import Holder
 from ..pool.pool import Pool
 from ..sqlite.raw import execute
 from ..writing.write_lock import WriteLock, write_lock_of
+from .live import LiveDatabases
 from .loan import Loan
+from .open_limit import OpenLimit
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
 
-live: WeakSet[Database] = WeakSet()
+live: LiveDatabases[Database] = LiveDatabases()
 """Every database of the process that is open."""
 known: WeakSet[Database] = WeakSet()
 """Every database of the process, open or not."""
@@ -53,7 +55,8 @@ class Database:
         self._aside: list[Pool] = []  # what tests have put something else in the place of
         self._config: DatabaseConfig | None = None
         self._folders: Folders | None = None
-        self._finalizer: finalize[[Pool], Database] | None = None
+        self._finalizer: finalize[[Pool, list[object]], Database] | None = None
+        self.limit: OpenLimit | None = None  # shared with others, of whom not all may be open
         known.add(self)  # last: a fork in another thread may use it from now on
 
     def __repr__(self) -> str:
@@ -75,13 +78,21 @@ class Database:
         ``folders``, or in the current folder. Raises :class:`ConfigurationError` and
         :class:`DatabaseOpenError`; then nothing is left open.
         """
+        if self._pool is not None:
+            return
+        from ..config import parse
+
+        config = parse(settings, self.name)
+        if self.limit is None:
+            self._open(config, folders or Folders.current())
+            return
+        with self.limit.room_for(self, config.pool.timeout):
+            self._open(config, folders or Folders.current())
+
+    def _open(self, config: DatabaseConfig, folders: Folders) -> None:
         with self._lock:
             if self._pool is not None:
                 return
-            from ..config import parse
-
-            config = parse(settings, self.name)
-            folders = folders or Folders.current()
             engine = Engine(self.name, config, folders)
             for substitute in substitutes:
                 engine.file = substitute(self, engine)
@@ -91,10 +102,11 @@ class Database:
             pool = Pool(engine, _write_lock_of(engine))
             pool.open()
             self._config, self._folders, self._pool = config, folders, pool
-            self._finalizer = finalize(self, _abandon, pool)
+            names = engine.file_names()
+            self._finalizer = finalize(self, _abandon, pool, names)
             self._finalizer.atexit = False
             self._shut = False
-            live.add(self)
+            live.add(self, names)
 
     def close(self, timeout: float | None = None) -> None:
         """Close every connection; wait for those in use, then interrupt what they run.
@@ -122,11 +134,43 @@ class Database:
         with self._lock:
             if self._pool is not closing.pool:
                 return
-            self._pool = None
+            self._leave()
             self._shut = True
-            live.discard(self)
-            if self._finalizer is not None:
-                self._finalizer.detach()
+
+    def idle_since(self) -> float | None:
+        """Return the moment of ``monotonic()`` when it was used last; None if it is, or closed."""
+        pool = self._pool
+        return None if pool is None else pool.idle_since()
+
+    def close_if_idle(self) -> bool:
+        """Close it if nobody has a connection, and tell whether that was so.
+
+        It opens anew when it is used next.
+        """
+        with self._lock:
+            pool = self._pool
+            if pool is None or not pool.retire():
+                return False
+            self._finish_retirement(pool)
+        return True
+
+    def _finish_retirement(self, pool: Pool) -> None:
+        """Close what an idle pool has open. The caller holds the lock.
+
+        Where an exception has kept it from its end, the next one who comes goes on with it.
+        """
+        if self._pool is pool:
+            pool.refuse_new_loans()
+            pool.look_after()
+            self._reopen_when_used()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Be one of those that are not open. The caller holds the lock."""
+        self._pool = None
+        live.discard(self)
+        if self._finalizer is not None:
+            self._finalizer.detach()
 
     def connection(self) -> Loan:
         """``with database.connection() as db:`` lends a connection for a block.
@@ -166,7 +210,14 @@ class Database:
             pool = self._opened()
         for refuse in refusals:
             refuse(self, pool.engine)
-        return pool.lend(borrower, read_only=read_only)
+        try:
+            return pool.lend(borrower, read_only=read_only)
+        except DatabaseClosed:
+            if not pool.retired:
+                raise
+        with self._lock:
+            self._finish_retirement(pool)
+        return self.lend(borrower, read_only=read_only)
 
     def stats(self) -> dict[str, int | float]:
         """The pool's figures, in the terms of psycopg_pool; times are milliseconds."""
@@ -210,7 +261,7 @@ class Database:
                 self._open_lazily = lazily
                 for pool in aside:
                     self._aside.remove(pool)
-                    live.add(self)
+                    live.add(self, pool.engine.file_names())
 
         return put_back
 
@@ -251,9 +302,9 @@ class Database:
         if self._pool is not None and self._config is not None:
             self._pool.fork.forget([borrower for _, borrower in self._pool.out()])
             self._reopen_when_used()
-            live.discard(self)
-            if self._finalizer is not None:
-                self._finalizer.detach()
+            self._leave()
+        if self.limit is not None:
+            self.limit.forget()
 
     def _pools(self) -> list[Pool]:
         return self._aside if self._pool is None else [*self._aside, self._pool]
@@ -301,6 +352,7 @@ def _write_lock_of(engine: Engine) -> WriteLock:
     return WriteLock() if identity is None else write_lock_of(identity)
 
 
-def _abandon(pool: Pool) -> None:
+def _abandon(pool: Pool, names: list[object]) -> None:
     """Close the pool of a database that nobody refers to any more: nothing of it is out."""
+    live.tidy(names)
     pool.refuse_new_loans()

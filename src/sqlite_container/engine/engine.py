@@ -24,7 +24,7 @@ from ..sqlite.raw import execute, primary_code, run
 from ..writing.write_lock import WriteLock
 from . import configure, inheritance, schema
 from .drafts import Draft
-from .identity import OpenFile, identity_of
+from .identity import OpenFile, identity_of, names_of
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
@@ -214,11 +214,9 @@ class Engine:
         """What two names of the same file have in common; None in memory."""
         return None if self.file is None else identity_of(self.file)
 
-    def is_on(self, file: Path) -> bool:
-        """Whether it was asked to open this file, by whichever name."""
-        with contextlib.suppress(OSError, ValueError):
-            return self.asked is not None and path.samefile(self.asked, file)
-        return self.asked == file
+    def file_names(self) -> list[object]:
+        """Return what tells that another database was asked to open the same file."""
+        return [] if self.asked is None else names_of(self.asked)
 
     # -- copying: for tests ---------------------------------------------------------------
 
@@ -280,6 +278,11 @@ class Engine:
         """Raise :class:`DatabaseReplaced` if the path leads to another file than the open one."""
         if self._open_file is not None:
             self._open_file.check()
+
+    def look_anew(self) -> None:
+        """Take the file that is at the path now for the right one: no connection is open."""
+        if self._open_file is not None and not self._is_new():
+            self._open_file = OpenFile(self._open_file.file, self.place)
 
     def reopen(self, connection: Connection) -> None:
         """Give a connection whose handle was closed another one, as configured."""
@@ -372,6 +375,8 @@ class Engine:
             return "the file is not an SQLite database"
         if self.file is None or code not in _NO_ACCESS:
             return ""
+        if no_descriptors := file_access.no_descriptors_left():
+            return no_descriptors
         file = Path(path.realpath(self.file))
         problem = file_access.side_file_barred(file, read_only=self.config.read_only)
         if not problem and error.sqlite_errorcode != sqlite3.SQLITE_READONLY:  # that is a write

@@ -24,6 +24,12 @@ def identity_of(file: str | os.PathLike[str]) -> Identity | None:
     return None
 
 
+def names_of(file: str | os.PathLike[str]) -> list[object]:
+    """Return the real path of a file, and its identity if it is there: hard links share that."""
+    identity = identity_of(file)
+    return [os.path.realpath(file), *([] if identity is None else [identity])]
+
+
 class OpenFile:
     """A database file and its write-ahead log, as they were when they were opened."""
 

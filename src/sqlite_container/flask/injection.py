@@ -158,7 +158,7 @@ def _by_name(steps: list[str], found: Any) -> Any:
 
 def _member(found: Any, name: str) -> Any:
     if isinstance(found, SQLiteDict):
-        return found[name] if found.configured and name in found else None
+        return found.declare(name)
     return getattr(found, "providers", {}).get(name)
 
 

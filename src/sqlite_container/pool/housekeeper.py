@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 LOOK = 1.0
 """Seconds after which somebody who passes by looks for what nobody will give back."""
+ROUND = 10.0
+"""Seconds between two looks at the pools that nobody passes by."""
+AT_ONCE = 10
+"""So many of them are looked after by one who passes by: to close takes time."""
 
 
 class House(Protocol):
@@ -56,9 +60,44 @@ class House(Protocol):
         """Close what nobody will give back, as soon as nobody is inside."""
         ...
 
+    def keeps_until(self) -> float:
+        """Return until when the connection is kept that has been idle for longest."""
+        ...
+
+    def look_after(self) -> None:
+        """Have its housekeeper look after it."""
+        ...
+
     def serve_waiters(self) -> None:
         """Hand what is free to those who wait, if that was missed."""
         ...
+
+
+class Rounds:
+    """Looks, now and then, after the pools that nobody passes by: their idle connections stay open.
+
+    Whoever gives a connection back to any pool does a part of it.
+    """
+
+    def __init__(self, houses: Iterable[House]) -> None:
+        self._houses = houses
+        self._every = ROUND
+        self._next = 0.0
+
+    def hurry(self, max_idle: float) -> None:
+        """Look often enough for a pool that keeps its idle connections for so many seconds."""
+        self._every = min(self._every, max_idle)
+
+    def look_after_idle(self, now: float) -> None:
+        """Close what is idle for too long, in a few pools at a time."""
+        if now < self._next:
+            return
+        self._next = now + self._every
+        due = [each for each in list(self._houses) if each.keeps_until() < now]
+        for house in due[:AT_ONCE]:
+            house.look_after()
+        if len(due) > AT_ONCE:
+            self._next = now
 
 
 class Housekeeper:

@@ -63,6 +63,10 @@ class Ledger(Generic[C, W]):
         self.opening.add(borrower)
         return True
 
+    def is_first(self, borrower: Any) -> bool:
+        """Whether nothing is open, and nobody but ``borrower`` opens anything."""
+        return not self.known and self.opening == {borrower}
+
     def opened(self, connection: C, borrower: Any) -> None:
         """It takes the place that its borrower has claimed."""
         self.known.add(connection)
@@ -99,6 +103,12 @@ class Ledger(Generic[C, W]):
         expired = [connection for connection, _ in self.idle[:count]]
         del self.idle[:count]
         return expired
+
+    def idle_since(self) -> float | None:
+        """When a connection came back last; None if one is not here, or is waited for."""
+        if self.waiters or self.size != len(self.idle):
+            return None
+        return self.idle[-1][1] if self.idle else 0.0
 
     def drain(self) -> list[C]:
         """Take out everything that is idle."""

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
@@ -22,7 +23,7 @@ from . import reports
 from .checkout_queue import CheckoutQueue
 from .fork_pause import ForkPause
 from .holders import Holder, record_of
-from .housekeeper import Housekeeper
+from .housekeeper import Housekeeper, Rounds
 from .ledger import Ledger
 from .waiter import Waiter
 
@@ -31,7 +32,8 @@ LOOK_AT_FILE = 0.5
 
 
 _pools: WeakSet[Pool] = WeakSet()
-"""Every pool of this process, to tell who else writes."""
+"""Every pool of this process."""
+rounds = Rounds(_pools)
 
 
 class Pool:
@@ -52,8 +54,10 @@ class Pool:
         self.row_factory = engine.config.row_factory
         self.text_factory: Any = engine.text_factory
         self.closing = False
+        self.retired = False  # closing because nobody used it: its database opens anew
         self.returned = Bell()
         self._config = engine.config.pool
+        rounds.hurry(self._config.max_idle)
         self._max_lifetime = self._config.max_lifetime
         self._reads_only = engine.config.read_only
         self._lock = threading.Lock()
@@ -160,6 +164,8 @@ class Pool:
         return connection
 
     def _open_one(self, borrower: Borrower, *, read_only: bool) -> Connection:
+        if self._ledger.is_first(borrower):
+            self.engine.look_anew()
         try:
             connection = self._counted(lambda: self.engine.connect(self, read_only=read_only))
         except BaseException:
@@ -263,6 +269,7 @@ class Pool:
             self.discard(connection)
         if now >= self._housekeeper.next_look:
             self.look_after()
+            rounds.look_after_idle(now)
 
     def discard(self, connection: Connection) -> None:
         """Close a connection and give its place to the next. Safe to call twice."""
@@ -322,6 +329,12 @@ class Pool:
         with self._lock:
             return self._ledger.expire(idle_before) + self._ledger.lost()
 
+    def keeps_until(self) -> float:
+        """Return until when the connection is kept that has been idle for longest."""
+        with self._lock:
+            idle = self._ledger.idle
+            return idle[0][1] + self._config.max_idle if idle else inf
+
     def collect_abandoned(self) -> list[Borrower]:
         """Return the borrowers that were to open a connection, and are gone."""
         with self._lock:
@@ -376,6 +389,20 @@ class Pool:
                 "wal_reader_ms": round((now - oldest) * 1000),
                 **counted,
             }
+
+    def idle_since(self) -> float | None:
+        """Return when a connection was used last; None if one is in use, or about to be."""
+        with self._lock:
+            return self._ledger.idle_since()
+
+    def retire(self) -> bool:
+        """Refuse new loans if nobody has a connection, or waits for one; tell whether it does."""
+        with self._lock:
+            begun_by_others = self.closing and not self.retired
+            if begun_by_others or self._ledger.idle_since() is None:
+                return False
+            self.retired = self.closing = True
+            return True
 
     # -- closing (see closing.py) ---------------------------------------------------------
 

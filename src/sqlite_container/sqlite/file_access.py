@@ -106,3 +106,26 @@ def no_place_for_shm(file: Path) -> str:
         f" permission to create files in the folder {folder!r}; let this user write there, or"
         " have the database's owner set journal_mode 'delete'"
     )
+
+
+def no_descriptors_left() -> str:
+    """Say that this process cannot open any more files, if that is so."""
+    opened: list[int] = []
+    try:
+        for _ in range(_DESCRIPTORS):
+            opened.extend(map(os.open, (os.devnull,), (os.O_RDONLY,)))
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return (
+                "this process has as many files open as it may (see 'ulimit -n'), and each"
+                f" connection takes up to {_DESCRIPTORS}; raise that limit, or keep fewer open:"
+                " pool.max_size, pool.max_idle, and max_open of a SQLiteDict"
+            )
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return ""
+
+
+_DESCRIPTORS = 3
+"""Of a connection in WAL mode: the database file, the ``-wal`` and the ``-shm``."""
