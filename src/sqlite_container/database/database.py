@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet, finalize
 
@@ -18,6 +17,7 @@ from ..pool.holders import Holder
 from ..pool.pool import Pool
 from ..sqlite.raw import execute
 from ..writing.write_lock import WriteLock, write_lock_of
+from . import seam
 from .live import LiveDatabases
 from .loan import Loan
 from .open_limit import OpenLimit
@@ -29,10 +29,6 @@ live: LiveDatabases[Database] = LiveDatabases()
 """Every database of the process that is open."""
 known: WeakSet[Database] = WeakSet()
 """Every database of the process, open or not."""
-substitutes: list[Callable[[Database, Engine], Path | None]] = []
-"""For tests: asked one after the other, whenever a database opens, for the file to use."""
-refusals: list[Callable[[Database, Engine], None]] = []
-"""For tests: called whenever a database opens and before each loan, to refuse it by raising."""
 
 
 class Database:
@@ -94,10 +90,8 @@ class Database:
             if self._pool is not None:
                 return
             engine = Engine(self.name, config, folders)
-            for substitute in substitutes:
-                engine.file = substitute(self, engine)
-            for refuse in refusals:
-                refuse(self, engine)
+            seam.substitute(self, engine)
+            seam.refuse(self, engine)
             engine.create()
             pool = Pool(engine, _write_lock_of(engine))
             pool.open()
@@ -208,8 +202,8 @@ class Database:
         pool = self._pool
         if pool is None:
             pool = self._opened()
-        for refuse in refusals:
-            refuse(self, pool.engine)
+        if seam.refusals:
+            seam.refuse(self, pool.engine)
         try:
             return pool.lend(borrower, read_only=read_only)
         except DatabaseClosed:

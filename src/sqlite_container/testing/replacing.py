@@ -17,7 +17,8 @@ from ..container.providers import DatabaseProvider
 from ..container.scope import scopes
 from ..container.shutdown import databases
 from ..container.sqlite_dict import SQLiteDict
-from ..database.database import Database, close_together, live, refusals, substitutes
+from ..database.database import Database, close_together, live
+from ..database.seam import refusals, substitutes
 from ..engine.engine import Engine, Folders
 from ..errors import DatabaseClosed, OutsideAppContext, UnknownDatabase, did_you_mean
 from .files import Place, TemporaryFolder
