@@ -1,6 +1,6 @@
-"""Reload under load and kill at random moments, for a long time; print the figures.
+"""Reload under load, kill at random moments, storm with signals, for a long time; print figures.
 
-``python benchmarks/soak.py --reloads 1000 --kills 500``
+``python benchmarks/soak.py --reloads 1000 --kills 500 --storm 3600``
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -28,6 +30,12 @@ from ends.runner import (
     signal_group,
     wait_until,
 )
+from faults.helpers import end_of, start
+from faults.test_faults_storms import ON_A_LOAN, each_its_own_loan, through_the_library
+
+WRITERS = [*ON_A_LOAN, each_its_own_loan]
+SLICE = 10.0
+"""Seconds for which one writer stands in the storm."""
 
 LIFE = {"ENDS_SECONDS": "100000"}
 
@@ -140,6 +148,34 @@ def soak_kills(folder: Path, count: int, seed: int) -> Figures:
     return figures
 
 
+def soak_storm(folder: Path, seconds: float, seed: int) -> Figures:
+    """Let signal handlers raise in the midst of blocks, each slice with a seed of its own."""
+    figures = Figures("storms of signals")
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < seconds:
+        writer = WRITERS[figures.ends % len(WRITERS)]
+        place = folder / str(figures.ends)
+        place.mkdir(parents=True)
+        _storm_once(figures, place, writer.__name__, seed + figures.ends)
+        shutil.rmtree(place)
+        _say(f"storms: {passed:.0f} of {seconds:.0f} s, {figures.lost} lost")
+    figures.seconds = time.monotonic() - began
+    return figures
+
+
+def _storm_once(figures: Figures, place: Path, writer: str, seed: int) -> None:
+    ended = end_of(start(through_the_library, place, writer, seed, SLICE), SLICE + 60)
+    figures.ends += 1
+    counted = re.search(r"(\d+) acknowledged, (\d+) lost, (\d+) half stored", ended.output)
+    if counted is not None:
+        figures.acknowledged += int(counted[1])
+        figures.lost += int(counted[2])
+        figures.damaged += int(counted[3])
+    if ended.status:
+        figures.warnings += 1
+        figures.examples.append(f"{writer}, seed {seed}: {ended.output[-3000:]}")
+
+
 def _count(figures: Figures, run: Run) -> None:
     run.close()
     figures.acknowledged = run.load.count
@@ -165,6 +201,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reloads", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--storm", type=float, default=3600.0, help="seconds")
     parser.add_argument("--seed", type=int, default=1, help="of the moments at which to kill")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as place:
@@ -173,6 +210,8 @@ def main() -> int:
             parts.append(soak_reloads(Path(place, "reloads"), given.reloads))
         if given.kills:
             parts.append(soak_kills(Path(place, "kills"), given.kills, given.seed))
+        if given.storm:
+            parts.append(soak_storm(Path(place, "storms"), given.storm, given.seed))
     if sys.stderr.isatty():
         print(file=sys.stderr)
     print(HEADER)

@@ -319,6 +319,19 @@ def test_a_script_is_rolled_back_with_its_block(db: Connection, titles: Titles) 
     assert tables(db) == []
 
 
+def test_a_script_after_a_block_that_was_left_without_its_end_is_its_own(
+    db: Connection, titles: Titles
+) -> None:
+    """A ``with`` statement looks its end up first; where it lost that, the block is undone."""
+    end = db.__exit__
+    db.__enter__()
+    db.execute("INSERT INTO note (title) VALUES ('lost')")
+    del end
+    db.executescript("INSERT INTO note (title) VALUES ('kept')")
+    assert not db.in_transaction
+    assert titles() == ["kept"]
+
+
 def test_a_script_is_stored_with_its_block(db: Connection, titles: Titles) -> None:
     """A block with a script in it is stored as one."""
     with db:

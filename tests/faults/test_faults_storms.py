@@ -18,7 +18,7 @@ import pytest
 from faults.helpers import SCHEMA, Storm, opened, passes
 from sqlite_container import Database
 
-SECONDS = 2.0
+SECONDS, SEED = 2.0, 11
 INSERT = "INSERT INTO half VALUES (?, ?)"
 
 Writer = Callable[[Storm, Any, Iterator[int], list[int]], None]
@@ -117,14 +117,17 @@ PLAIN: list[Writer] = [in_one_function, in_another_frame, in_an_exit_stack]
 # -- the programs --------------------------------------------------------------------------
 
 
-def through_the_library(folder: str, name: str) -> None:
-    """Blow at a writer that uses the library, and look at what is stored."""
+def through_the_library(folder: str, name: str, *storm: str) -> None:
+    """Blow at a writer that uses the library, and look at what is stored.
+
+    ``storm`` is its seed and its length in seconds.
+    """
     with opened(Path(folder), synchronous="off") as database:
         if name == each_its_own_loan.__name__:
-            done = blow_at(name, database)
+            done = blow_at(name, database, *storm)
         else:
             with database.connection() as db:
-                done = blow_at(name, db)
+                done = blow_at(name, db, *storm)
         check(Path(folder, "data", "notes.db"), done)
 
 
@@ -137,12 +140,14 @@ def through_sqlite3(folder: str, name: str) -> None:
     check(file, done)
 
 
-def blow_at(name: str, target: object) -> list[int]:
+def blow_at(
+    name: str, target: object, seed: str | int = SEED, seconds: str | float = SECONDS
+) -> list[int]:
     """Return the numbers of the blocks whose ends were reached."""
     writer: Writer = globals()[name]
     done: list[int] = []
-    storm = Storm()
-    storm.blow(partial(writer, storm, target, count(1), done), SECONDS)
+    storm = Storm(int(seed))
+    storm.blow(partial(writer, storm, target, count(1), done), float(seconds))
     assert storm.raised
     return done
 

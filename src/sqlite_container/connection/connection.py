@@ -433,8 +433,11 @@ class Connection(sqlite3.Connection):
     def forget_stale_mark(self) -> None:
         """Take back a mark that was left behind, because an exception came at the wrong moment."""
         mark = self.running
-        if mark is not None and is_stale(mark) and self.running is mark:
-            self.running = None
+        if mark is None or not is_stale(mark) or self.running is not mark:
+            return
+        self.running = None
+        if not is_stale(mark) and self.running is None:
+            self.running = mark  # its thread has come back in meanwhile, with the same mark
 
     def enter(self, mark: Mark) -> None:
         """Say that this thread is inside SQLite now, through this connection.
