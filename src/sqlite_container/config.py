@@ -96,6 +96,17 @@ _OWN_SETTING = frozenset(
 )
 
 
+_NO_SETTING = frozenset(
+    """
+    collation_list compile_options data_version database_list foreign_key_check foreign_key_list
+    freelist_count function_list incremental_vacuum index_info index_list index_xinfo
+    integrity_check module_list optimize page_count pragma_list quick_check schema_version
+    shrink_memory stats table_info table_list table_xinfo wal_checkpoint
+    """.split()
+)
+"""Pragmas that ask something, or do something once."""
+
+
 def _pragma_name(name: object) -> str:
     if not isinstance(name, str) or not _PRAGMA.fullmatch(name):
         raise ValueError("the name of a pragma is expected")
@@ -109,6 +120,16 @@ def _pragma_name(name: object) -> str:
         )
     if name.lower() == "query_only":
         raise ValueError("say mode: ro, or inject the reader")
+    if name.lower() == "defer_foreign_keys":
+        raise ValueError(
+            "it lasts only until the next COMMIT; execute it in the transaction that needs it, or"
+            " declare the foreign keys DEFERRABLE INITIALLY DEFERRED"
+        )
+    if name.lower() in _NO_SETTING:
+        raise ValueError(
+            "this pragma asks or does something once, and is no setting; execute it where you need"
+            " its answer or its effect"
+        )
     return name.lower()
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from core.helpers import Open
+from core.helpers import Open, plain
 from sqlite_container import (
     ConfigurationError,
     Database,
@@ -73,6 +73,10 @@ def mistakes(values: object, place: str = "databases.notes") -> tuple[Mistake, .
         ({"path": "x", "pragmas": {"busy_timeout": 1}}, "pragmas.busy_timeout", "of its own"),
         ({"path": "x", "pragmas": {"Journal_Mode": "x"}}, "pragmas.Journal_Mode", "of its own"),
         ({"path": "x", "pragmas": {"query_only": 1}}, "pragmas.query_only", "mode: ro"),
+        ({"path": "x", "pragmas": {"Defer_foreign_keys": 1}}, "pragmas.Defer", "next COMMIT"),
+        ({"path": "x", "pragmas": {"optimize": True}}, "pragmas.optimize", "no setting"),
+        ({"path": "x", "pragmas": {"wal_checkpoint": "full"}}, "pragmas.wal_", "no setting"),
+        ({"path": "x", "pragmas": {"table_info": "note"}}, "pragmas.table_", "no setting"),
         ({"path": "x", "pragmas": {"a; b": 1}}, "pragmas.a; b", "name of a pragma"),
         ({"path": "x", "pragmas": {"a": [1]}}, "pragmas.a", "found [1]"),
         ({"path": "x", "pragmas": {1: 1}}, "pragmas.1", "name of a pragma"),
@@ -431,11 +435,84 @@ def test_what_is_configured_is_set(open_database: Open) -> None:
             assert row["r"] == 3.0
 
 
-def test_an_encoding_is_a_pragma_like_any_other(open_database: Open) -> None:
-    """A pragma whose answer is a longer form of what was asked for has taken."""
-    database = open_database(pragmas={"encoding": "UTF-16"})
-    with database.connection() as db:
-        assert db.execute("PRAGMA encoding").fetchone()[0].startswith("UTF-16")
+@pytest.mark.parametrize(
+    ("name", "value", "answer"),
+    [
+        ("encoding", "UTF-16", ("UTF-16le", "UTF-16be")),
+        ("encoding", "utf8", ("UTF-8",)),
+        ("encoding", "Utf-16BE", ("UTF-16be",)),
+        ("encoding", "utf16le", ("UTF-16le",)),
+        ("cache_spill", False, (0,)),
+        ("cache_spill", "off", (0,)),
+        ("cache_spill", 100_000, (100_000,)),
+        ("wal_autocheckpoint", -1, (0,)),
+        ("wal_autocheckpoint", "-7", (0,)),
+        ("wal_autocheckpoint", "off", (0,)),
+        ("application_id", "0x42", (0x42,)),
+        ("application_id", "0X7fffffff", (0x7FFFFFFF,)),
+        ("user_version", "-3", (-3,)),
+    ],
+)
+def test_a_pragma_that_took_is_believed(
+    open_database: Open, name: str, value: object, answer: tuple[object, ...]
+) -> None:
+    """SQLite answers some pragmas in other words than they were set with."""
+    database = open_database(pragmas={name: value})
+    with database.connection() as db, database.connection() as other:
+        for each in (db, other):
+            assert each.execute(f"PRAGMA {name}").fetchone()[0] in answer
+
+
+@pytest.mark.parametrize("value", [True, "on", "yes", 1, 2])
+def test_a_switch_that_is_answered_with_a_number_has_taken(
+    open_database: Open, value: object
+) -> None:
+    """`cache_spill` is a switch, and SQLite answers with a number of pages."""
+    with open_database(pragmas={"cache_spill": value}).connection() as db:
+        assert db.execute("PRAGMA cache_spill").fetchone()[0] > 1
+
+
+@pytest.mark.parametrize("value", [-1, -7])
+def test_a_journal_without_a_limit(open_database: Open, value: int) -> None:
+    """Every number below zero is no limit."""
+    with open_database(journal_size_limit=value).connection() as db:
+        assert db.execute("PRAGMA journal_size_limit").fetchone()[0] == -1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"mmap_size": 1 << 44}, r"answers \d+; that is the most that this SQLite"),
+        ({"pragmas": {"threads": 10_000}}, r"answers \d+; that is the most that this SQLite"),
+        ({"pragmas": {"page_size": 5}}, r"answers \d+; some pragmas work only before"),
+        ({"pragmas": {"encoding": "utf"}}, "unsupported encoding"),
+        ({"pragmas": {"wal_autocheckpoint": "on"}}, "answers 0"),
+        ({"pragmas": {"application_id": 1 << 32}}, "answers 0"),
+        ({"pragmas": {"application_id": "0xyz"}}, "answers 0"),
+    ],
+)
+def test_a_pragma_that_did_not_take_is_told(
+    path: Path, settings: dict[str, object], said: str
+) -> None:
+    """The error has SQLite's answer, and the reason as far as it is known."""
+    database = Database("notes")
+    with pytest.raises(DatabaseOpenError, match=said):
+        database.open({"path": str(path), **settings})
+    assert not path.exists()
+
+
+def test_what_the_file_says_already_is_not_written_again(open_database: Open, path: Path) -> None:
+    """An `application_id` is written once: later connections need no write lock for it."""
+    pragmas = {"application_id": "0x42", "user_version": 3}
+    open_database(pragmas=pragmas).close()
+    database = open_database(pragmas=pragmas, busy_timeout=0)
+    with plain(path) as other, database.connection():
+        other.execute("BEGIN IMMEDIATE")
+        with database.connection() as db:
+            assert db.execute("PRAGMA application_id").fetchone() == (0x42,)
+    read_only = Database("reader")
+    read_only.open({"path": str(path), "mode": "ro", "pragmas": pragmas})
+    read_only.close()
 
 
 def test_an_extension_that_is_missing_is_named(path: Path) -> None:

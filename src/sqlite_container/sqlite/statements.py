@@ -46,7 +46,8 @@ _NO_WORDS = rf"{_QUOTED}|--[^\n]*|/\*.*?(?:\*/|\Z)"
 _CHANGES = r"\b(?:INSERT|UPDATE|DELETE|REPLACE\s+INTO)\b"
 _PRAGMA = rf"(?:\w+|{_QUOTED})"
 _PRAGMA_VALUE = rf"{_BLANK}(?:{_PRAGMA}{_BLANK}\.{_BLANK})?({_PRAGMA}){_BLANK}([=(]?)"
-_IN_THE_FILE = frozenset(["user_version", "application_id"])
+IN_THE_FILE = frozenset(["user_version", "application_id"])
+"""Pragmas whose value is kept in the file, and lasts."""
 _KINDS = {
     **dict.fromkeys(["INSERT", "UPDATE", "DELETE", "REPLACE"], Kind.CHANGE),
     **dict.fromkeys(["SELECT", "VALUES", "SAVEPOINT", "RELEASE"], Kind.READ),
@@ -92,7 +93,7 @@ def _vacuum(rest: str) -> Kind:
 
 def _pragma_kind(rest: str) -> Kind:
     name, has_value = _pragma(rest)
-    return Kind.SCHEMA if has_value and name in _IN_THE_FILE else Kind.SETTING
+    return Kind.SCHEMA if has_value and name in IN_THE_FILE else Kind.SETTING
 
 
 _LOOK_CLOSER: dict[str, Callable[[str], Kind]] = {
