@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ..config import DatabaseConfig
 
 _numbers = itertools.count(1)
+_LONG_PATH = 500
+"""Bytes: the name of the journal, which is longer, has to fit into 512."""
 _NO_ACCESS = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
@@ -94,27 +96,35 @@ class Engine:
             if self.file is None:
                 schema.rehearse(self.schema, self.config)
                 self._memory_holder = self.open_plain()
-            elif is_new and self._is_missing():
-                self._create(Path(path.realpath(self.file)))
-            elif is_new:
+            elif is_new and not self._create(Path(path.realpath(self.file))):
                 schema.rehearse(self.schema, self.config)
                 self._apply_schema()
 
-    def _create(self, file: Path) -> None:
+    def _create(self, file: Path) -> bool:
         """Make the file whole under another name; then let it appear under its own.
 
         So a failure leaves nothing, and nothing that another process has made meanwhile under
-        that name is ever deleted: it is used.
+        that name is ever deleted: it is used. Tells whether that could be done: a file that is
+        there stays where it is, and the other name may be too long for SQLite or the disk.
         """
+        if not self._is_missing():
+            return False
         with Draft(file) as draft:
             maker = copy(self)
             maker.file = draft.file
-            with contextlib.closing(maker.open_plain()) as connection:
+            try:
+                connection = maker.open_plain()
+            except sqlite3.OperationalError as error:
+                if primary_code(error) != sqlite3.SQLITE_CANTOPEN:
+                    raise
+                return False
+            with contextlib.closing(connection):
                 if self.schema is not None:
                     schema.apply(connection, self.schema)
             draft.publish()
         if self._is_missing():
             self.open_plain().close()
+        return True
 
     def _apply_schema(self) -> None:
         """Apply the schema to a database without tables, on a connection that is closed after it.
@@ -373,6 +383,8 @@ class Engine:
         if self.file is None or code not in _NO_ACCESS:
             return ""
         file = Path(path.realpath(self.file))
+        if len(os.fsencode(file)) > _LONG_PATH:
+            return f"the path is too long for SQLite, it has {len(os.fsencode(file))} bytes"
         problem = file_access.side_file_barred(file, read_only=self.config.read_only)
         if not problem and error.sqlite_errorcode != sqlite3.SQLITE_READONLY:  # that is a write
             problem = file_access.no_place_for_shm(file)
