@@ -358,7 +358,8 @@ class Engine:
         if self.file is None:
             return
         if not self.is_substituted:
-            file_access.check(self.file, self.config.mode)
+            has_journal = self.config.journal_mode not in ("memory", "off")
+            file_access.check(self.file, self.config.mode, has_journal=has_journal)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
