@@ -127,3 +127,12 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     if near:
         return f"; did you mean '{near[0]}'?"
     return f"; known are: {', '.join(sorted(known))}" if known else ""
+
+
+def found(value: object) -> str:
+    """Return ``found …`` with what stands in the place of something else, cut where it is long."""
+    text = repr(value)
+    return f"found {text}" if len(text) <= _LONG else f"found {text[:_LONG]}…"
+
+
+_LONG = 100

@@ -102,6 +102,28 @@ def mistakes(values: object, place: str = "databases.notes") -> tuple[Mistake, .
         ({"path": "sqlite:///notes.db"}, "path", "not a URL; write 'notes.db'"),
         ({"path": "sqlite:////srv/notes.db"}, "path", "not a URL; write '/srv/notes.db'"),
         ({"path": "sqlite://"}, "path", "not a URL; write ':memory:'"),
+        ({"path": "\ud800.db"}, "path", "no file can have this name"),
+        ({"path": "x", "schema": "CREATE TABLE a (b)"}, "schema", "this is SQL"),
+        ({"path": "x", "schema": "  create virtual table a using b(c)"}, "schema", "this is SQL"),
+        ({"path": "x", "schema": "pragma user_version = 3"}, "schema", "this is SQL"),
+        ({"path": "x", "schema": "-- notes\n"}, "schema", "write it to a file"),
+        ({"path": "x", "schema": "a;" * 500}, "schema", "a;a;a;a…"),
+        ({"path": "x", "busy_timeout": 5000}, "busy_timeout", "if these are milliseconds, write 5"),
+        ({"path": "x", "busy_timeout": "1500"}, "busy_timeout", "write 1.5, found '1500'"),
+        ({"path": "x", "busy_timeout": 1000}, "busy_timeout", "999 is the limit here"),
+        ({"path": "x", "pool": {"timeout": 30000}}, "pool.timeout", "write 30, found 30000"),
+        ({"path": "x", "shutdown_timeout": 5000}, "shutdown_timeout", "write 5, found 5000"),
+        ({"path": "x", "statement_timeout": 10000}, "statement_timeout", "write 10, found 10000"),
+        ({"path": "x", "synchronous": True}, "synchronous", "'normal'"),
+        ({"path": "x", "journal_mode": True}, "journal_mode", "'wal'"),
+        ({"path": "x", "mode": False}, "mode", "'rwc'"),
+        ({"path": "x", "collations": {"c": "nowhere.f"}}, "collations.c", "cannot be imported"),
+        ({"path": "x", "collations": {"c": 5}}, "collations.c", "callable"),
+        ({"path": "x", "collations": [len]}, "collations", "expected a mapping"),
+        ({"path": "x", "on_connect": "nowhere:f"}, "on_connect", "cannot be imported"),
+        ({"path": "x", "on_connect": ["a.b"]}, "on_connect", "a callable, or an import string"),
+        ({"path": "x", "text_factory": "byte"}, "text_factory", "import string"),
+        ({"path": "x", "text_factory": 5}, "text_factory", "callable"),
         ({"path": "~/x.db"}, "path", "os.path.expanduser()"),
         ({"path": Path("~/x.db")}, "path", "os.path.expanduser()"),
         ({"path": "${HOME}/x.db"}, "path", "os.path.expandvars()"),
@@ -276,8 +298,11 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "journal_size_limit": 64 * 1024 * 1024,
         "pragmas": {},
         "functions": {},
+        "collations": {},
         "extensions": (),
+        "on_connect": None,
         "row_factory": None,
+        "text_factory": None,
         "detect_types": 0,
     }
 
@@ -301,6 +326,28 @@ class Model(BaseModel):
 def test_settings_come_in_many_forms(values: object) -> None:
     """A mapping, a settings object and a config say the same."""
     assert parse(values, "n") == DatabaseConfig(path="notes.db", mode="ro")
+
+
+@pytest.mark.parametrize("name", ["create.sql", "pragma.sql", "my schema.sql", "select.sql"])
+def test_a_schema_file_may_have_any_name(name: str) -> None:
+    """Only what is a statement is taken for one."""
+    assert parse({"path": "x", "schema": name}, "n").schema == name
+
+
+@pytest.mark.parametrize("name", ["synchronous", "journal_mode"])
+@pytest.mark.parametrize("value", ["off", "OFF", False])
+def test_off_need_not_be_quoted(name: str, value: object) -> None:
+    """YAML reads an unquoted `off` as false."""
+    assert getattr(parse({"path": "x", name: value}, "n"), name) == "off"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("bytes", bytes), ("str", str), ("builtins.bytearray", bytearray), (str, str), (None, None)],
+)
+def test_a_text_factory_may_be_a_usual_name(value: object, expected: object) -> None:
+    """Those that sqlite3 itself names need no import string."""
+    assert parse({"path": "x", "text_factory": value}, "n").text_factory is expected
 
 
 @pytest.mark.parametrize(
@@ -529,7 +576,7 @@ def test_settings_import_only_what_they_name() -> None:
     assert set(sys.modules) == before
 
 
-@pytest.mark.parametrize("seconds", [0, 0.0005, 1e7, 1e10, 1e300])
+@pytest.mark.parametrize("seconds", [0, 0.0005, 999, 1e7, 1e10, 1e300])
 def test_extreme_times_are_refused_or_work(open_database: Open, seconds: float) -> None:
     """A very short or very long time is a mistake that is told, or does what it says."""
     try:

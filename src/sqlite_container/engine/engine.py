@@ -25,6 +25,7 @@ from ..writing.write_lock import WriteLock
 from . import configure, inheritance, schema
 from .drafts import Draft
 from .identity import OpenFile, identity_of
+from .on_connect import introduce, introduce_plain
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
@@ -61,7 +62,7 @@ class Engine:
         self.config = config
         self.schema = schema.find(name, config.schema, folders.schemas)
         self.file = self.asked = None if config.in_memory else folders.data / config.path
-        self.text_factory: Any = str
+        self.text_factory: Any = config.text_factory or str
         self._memory = _memory_uri() if config.in_memory else ""
         self._memory_holder: sqlite3.Connection | None = None
         self._open_file: OpenFile | None = None
@@ -119,8 +120,7 @@ class Engine:
                     raise
                 return False
             with contextlib.closing(connection):
-                if self.schema is not None:
-                    schema.apply(connection, self.schema)
+                schema.apply(connection, self.schema, self.config)
             draft.publish()
         if self._is_missing():
             self.open_plain().close()
@@ -134,7 +134,7 @@ class Engine:
         """
         if self.schema is not None and not self.config.read_only:
             with contextlib.closing(self.open_plain()) as connection:
-                schema.apply(connection, self.schema)
+                schema.apply(connection, self.schema, self.config)
 
     def _is_missing(self) -> bool:
         return self.file is not None and not path.exists(self.file)
@@ -241,6 +241,7 @@ class Engine:
         source = sqlite3.connect(uri, uri=True, timeout=self.config.busy_timeout)
         try:
             configure.plug_in(source, self.config)
+            introduce_plain(source, self.config.on_connect)
             source.execute("PRAGMA query_only = 1")
             yield source
         finally:
@@ -306,6 +307,8 @@ class Engine:
         if self._open_file is not None:
             self._open_file.opened()
         connection.restore()
+        if self.config.on_connect is not None:
+            introduce(connection, self.config.on_connect)
         if connection.timed:
             handler = connection.progress_handler()
             sqlite3.Connection.set_progress_handler(connection, handler, 10_000)

@@ -16,6 +16,7 @@ from ..sqlite.pragmas import is_set
 from ..sqlite.raw import execute
 from ..sqlite.statements import first_word, pragma_set, setting_changed, split
 from . import configure
+from .on_connect import introduce_plain
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
@@ -88,15 +89,17 @@ def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
         for statement in preamble(schema):
             execute(stage, statement)
         if schema is not None:
+            introduce_plain(stage, config.on_connect)
             stage.execute("BEGIN")
             _run(stage, schema)
             _commit(stage, schema)
 
 
-def apply(connection: sqlite3.Connection, schema: Schema) -> None:
+def apply(connection: sqlite3.Connection, schema: Schema | None, config: DatabaseConfig) -> None:
     """Apply it if the database is empty, in one transaction; another process may be faster."""
-    if execute(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+    if schema is None or execute(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         return  # without waiting for those who write
+    introduce_plain(connection, config.on_connect)
     execute(connection, "BEGIN IMMEDIATE")
     try:
         if not execute(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:

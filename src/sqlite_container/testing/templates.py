@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..engine.engine import Engine, Folders
+from ..engine.on_connect import introduce_plain
 from ..sqlite.file_state import state_of
 from ..sqlite.raw import execute
 
@@ -56,6 +57,8 @@ def _settings(engine: Engine) -> object:
         config.journal_mode,
         repr(config.pragmas),
         repr(functions),
+        repr(config.collations),
+        repr(config.on_connect),
         config.extensions,
         schema and schema.script,
     )
@@ -73,6 +76,7 @@ def _make(draft: str, engine: Engine) -> None:
     template.create()
     if engine.schema is None and engine.file is not None and os.path.exists(engine.file):
         with closing(template.open_plain()) as connection:
+            introduce_plain(connection, config.on_connect)
             _copy_schema(engine, connection)
 
 
