@@ -278,20 +278,33 @@ def parse(settings: object, place: str) -> DatabaseConfig:
     """
     if isinstance(settings, DatabaseConfig):
         return settings
+    given = _as_mapping(settings)
+    if given is None:
+        expected = "expected a path or a mapping with a 'path' in it"
+        instead = "found nothing" if settings is None else found(settings)
+        raise ConfigurationError([Mistake(place, f"{expected}, {instead}")])
     try:
-        return _database.validate_python(_as_mapping(settings, place))
+        return _database.validate_python(given)
     except ValidationError as error:
         raise _in_words(error, place, DatabaseConfig) from None
 
 
-def readable(settings: object, place: str) -> tuple[str | None, str | None]:
+def extended(settings: object, more: Mapping[str, object]) -> object:
+    """Return settings in which ``more`` comes before what they say; what are none, as they are."""
+    if not more:
+        return settings
+    if isinstance(settings, DatabaseConfig):
+        fields = dataclasses.fields(settings)
+        return {each.name: getattr(settings, each.name) for each in fields} | dict(more)
+    given = {} if settings is None else _as_mapping(settings)
+    return settings if given is None else {**given, **more}
+
+
+def readable(settings: object) -> tuple[str | None, str | None]:
     """The path, and the schema's, each if it can be read, whatever else is wrong."""
     if isinstance(settings, DatabaseConfig):
         return settings.path, settings.schema
-    try:
-        given = _as_mapping(settings, place)
-    except ConfigurationError:
-        return None, None
+    given = _as_mapping(settings) or {}
     return _or_none(_path, given.get("path")), _or_none(_schema, given.get("schema"))
 
 
@@ -302,16 +315,13 @@ def _or_none(check: Callable[[object], object], value: object) -> str | None:
         return None
 
 
-def _as_mapping(settings: object, place: str) -> Mapping[str, object]:
+def _as_mapping(settings: object) -> dict[str, object] | None:
+    """Return settings as a mapping; None for what are no settings."""
     if isinstance(settings, str | PathLike):
         return {"path": settings}
     if isinstance(settings, BaseModel):
         return settings.model_dump(by_alias=True)
-    if isinstance(settings, Mapping):
-        return dict(settings)
-    expected = "expected a path or a mapping with a 'path' in it"
-    instead = "found nothing" if settings is None else found(settings)
-    raise ConfigurationError([Mistake(place, f"{expected}, {instead}")])
+    return dict(settings) if isinstance(settings, Mapping) else None
 
 
 def _in_words(error: ValidationError, place: str, top: Any) -> ConfigurationError:

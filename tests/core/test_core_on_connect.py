@@ -376,6 +376,6 @@ def test_the_library_reads_as_it_needs_whatever_the_text_factory(
     database = open_database(text_factory=factory if factory != str.__len__ else len)
     with database.reader() as db:
         db.execute("ATTACH ':memory:' AS a")
-        db.execute("ATTACH ? AS b", (str(database.engine.file),))
+        db.execute("ATTACH ? AS b", (str(database.file),))
         with pytest.raises(sqlite3.OperationalError, match="only reads"):
             db.execute("ATTACH 'new.db' AS c")

@@ -792,6 +792,9 @@ class _Transaction:
         self._read_only = read_only
         self.next_block: Block | None = None
 
+    def __repr__(self) -> str:
+        return f"<transaction on {self._connection!r}, for a with block>"
+
     def __enter__(self) -> Connection:
         self._connection.begin_block(next_block(self), read_only=self._read_only)
         return self._connection

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol, cast, runtime_checkable
 
 from dependency_injector import errors, providers
 
-from ..errors import ConfigurationError, Mistake, did_you_mean
+from ..errors import ConfigurationError, Mistake, did_you_mean, found
 
 
 @runtime_checkable
@@ -25,22 +26,33 @@ def place_of(settings: object) -> str | None:
     if isinstance(settings, providers.TypedConfigurationOption):
         settings = settings.option
     if isinstance(settings, providers.ConfigurationOption):
-        return str(settings.get_name().partition(".")[2])
+        with suppress(Exception):  # a part of its name may come from the configuration itself
+            return str(settings.get_name().partition(".")[2])
+        return None
     return settings.standing if isinstance(settings, Placed) else None
 
 
 def value_of(settings: object, place: str) -> object:
-    """The settings themselves. Raises :class:`ConfigurationError` where nothing is set."""
+    """The settings themselves. Raises :class:`ConfigurationError` where nothing can be read."""
     if not providers.is_provider(settings):
         return settings
     try:
         value = cast("providers.Provider[Any]", settings)()
-    except errors.Error as error:
-        why = _missing(settings) or f" ({error})"
-        raise ConfigurationError([Mistake(place, f"nothing is set here{why}")]) from error
+    except ConfigurationError:
+        raise
+    except Exception as error:  # of dependency-injector, of another shape, or of the app's own code
+        raise ConfigurationError([Mistake(place, _unreadable(settings, error))]) from error
     if value is None and (why := _missing(settings)):
         raise ConfigurationError([Mistake(place, f"nothing is set here{why}")])
     return cast(object, value)
+
+
+def _unreadable(settings: object, error: Exception) -> str:
+    if why := _missing(settings):
+        return f"nothing is set here{why}"
+    if isinstance(error, errors.Error):
+        return f"nothing is set here ({error})"
+    return f"this cannot be read: {type(error).__name__}: {error}"
 
 
 def _missing(settings: object) -> str:
@@ -49,24 +61,29 @@ def _missing(settings: object) -> str:
         settings = settings.option
     if not isinstance(settings, providers.ConfigurationOption):
         return ""
+    place = place_of(settings)
+    if place is None:
+        return ""
     try:
-        found: Any = cast(Any, settings)._get_root()()
+        root: Any = cast(Any, settings)._get_root()()
     except errors.Error:
         return ""
-    return _first_missing(str(place_of(settings)).split("."), found)
+    return _first_missing(place.split("."), root)
 
 
-def _first_missing(steps: list[str], found: Any) -> str:
+def _first_missing(steps: list[str], value: Any) -> str:
     for number, step in enumerate(steps):
-        if not isinstance(found, Mapping):
-            return ""
-        if step not in found:
-            if not number and not found:
-                return "; the configuration is empty: load it before it is used"
-            near = did_you_mean(step, [str(each) for each in found])
+        if not number and not value:
+            return "; the configuration is empty: load it before it is used"
+        if not isinstance(value, Mapping):
+            above = f"'{'.'.join(steps[:number])}'" if number else "the configuration"
+            instead = "found nothing" if value is None else found(value)
+            return f"; a mapping is expected in {above}, {instead}"
+        if step not in value:
+            near = did_you_mean(step, [str(each) for each in value])
             is_last = number == len(steps) - 1
             return near if is_last else f"; '{'.'.join(steps[: number + 1])}' is missing{near}"
-        found = found[step]
+        value = value[step]
     return ""
 
 

@@ -6,12 +6,20 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import date, datetime
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, cast
 
 from dependency_injector import containers, errors, providers
 
-from ..errors import ConfigurationError, Mistake, UnknownDatabase, did_you_mean
+from ..errors import (
+    ConfigurationError,
+    Mistake,
+    SQLiteContainerError,
+    UnknownDatabase,
+    did_you_mean,
+    found,
+)
 from .providers import Settings, SQLite, see_through
 from .settings import copied, path_of, place_of, value_of
 
@@ -34,6 +42,13 @@ class SQLiteDict(providers.Container[Any]):
         self._settings = settings
         self._members: dict[str, SQLite] = {}
         self._declared = self._members
+
+    def __repr__(self) -> str:
+        members = list(self._members.values())
+        is_open = sum(each.database.initialized for each in members)
+        return f"<SQLiteDict {self.path!r}, {is_open} open>"
+
+    __str__ = __repr__
 
     def __deepcopy__(self, memo: Any = None) -> Any:
         if (known := memo.get(id(self))) is not None:
@@ -86,7 +101,8 @@ class SQLiteDict(providers.Container[Any]):
         if isinstance(overriding, SQLiteDict):
             return overriding.names()
         known = self._mapping()
-        mistakes = [Mistake(f"{self.place}.{name}", _BAD_NAME) for name in known if not _good(name)]
+        bad = [name for name in known if not _good(name)]
+        mistakes = [Mistake(f"{self.place}.{name}", _why_bad(name)) for name in bad]
         if mistakes:
             raise ConfigurationError(mistakes)
         return list(known)
@@ -101,6 +117,8 @@ class SQLiteDict(providers.Container[Any]):
 
         Raises :class:`UnknownDatabase` if the configuration is there and does not have it.
         """
+        if not isinstance(name, str):
+            raise self._no_name(name)
         if name not in self._members and self.configured:
             known = self.names()
             if name not in known:
@@ -108,6 +126,17 @@ class SQLiteDict(providers.Container[Any]):
                     f"{self.path}: there is no database {name!r}{did_you_mean(name, known)}"
                 )
         return self._member(name)
+
+    def _no_name(self, key: object) -> SQLiteContainerError:
+        if providers.is_provider(key):
+            problem = (
+                f"the name of a database is expected, found the provider {key}; give SQLite(…) the"
+                f" settings that it chooses, as in SQLite(config.{self.place}[config.which])"
+            )
+            return ConfigurationError([Mistake(self.place, problem)])
+        return UnknownDatabase(
+            f"{self.path}: there is no such database; its name, a text, is expected, {found(key)}"
+        )
 
     def __contains__(self, name: object) -> bool:
         return name in self.names()
@@ -196,7 +225,7 @@ class SQLiteDict(providers.Container[Any]):
         place = self.place
         settings = value_of(self._settings, place)
         if not isinstance(settings, Mapping):
-            problem = f"expected a mapping from names to settings, found {settings!r}"
+            problem = f"expected a mapping from names to settings, {found(settings)}"
             raise ConfigurationError([Mistake(place, problem)])
         return settings
 
@@ -260,6 +289,24 @@ _PLACEHOLDER = re.compile(r"(?<!\$)\{\s*(\w*)\s*\}")
 def _good(name: object) -> bool:
     """Whether a name can stand in a path without leaving its folder."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _why_bad(name: object) -> str:
+    kind = _KINDS.get(type(name))
+    if kind is None:
+        return _BAD_NAME
+    return f"a name is a text, and YAML reads this one as {kind}; put it in quotes: '{name}'"
+
+
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "nothing",
+    date: "a date",
+    datetime: "a date",
+}
+"""What names may turn into without quotes."""
 
 
 def _named(settings: Any, name: str, place: str) -> object:
