@@ -12,13 +12,22 @@ import importlib
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike, fspath
+from inspect import iscoroutinefunction
+from os import PathLike, fsencode, fspath
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
-from .errors import ConfigurationError, Mistake, did_you_mean
+from .errors import ConfigurationError, Mistake, did_you_mean, found
 
 _STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
@@ -29,8 +38,22 @@ def _no_bool(value: object) -> object:
     return value
 
 
-def _lower(value: object) -> object:
+def _word(value: object) -> object:
+    if value is False:
+        return "off"  # what YAML makes of an unquoted off
     return value.lower() if isinstance(value, str) else value
+
+
+def _at_most(seconds: int) -> AfterValidator:
+    def check(value: float) -> float:
+        if value > seconds:
+            raise ValueError(
+                f"times are seconds, and {seconds} is the limit here; if these are milliseconds,"
+                f" write {value / 1000:g}"
+            )
+        return value
+
+    return AfterValidator(check)
 
 
 def _path(value: object) -> object:
@@ -51,9 +74,26 @@ def _path(value: object) -> object:
             "'~' and variables are not expanded here; write the whole path, or expand it before"
             " with os.path.expanduser() or os.path.expandvars()"
         )
+    try:
+        fsencode(text)
+    except UnicodeEncodeError:
+        raise ValueError("a path is expected, and no file can have this name") from None
     return text
 
 
+def _schema(value: object) -> object:
+    if isinstance(value, str) and _SQL.search(value):
+        raise ValueError(
+            "the name of a file is expected, and this is SQL; write it to a file, such as"
+            " 'schema.sql', and name that"
+        )
+    return _path(value)
+
+
+_SQL = re.compile(
+    r"[\n;]|^\s*(--|/\*|pragma\s|create\s+(unique|virtual|temp|table|index|trigger|view)\w*\s)",
+    re.IGNORECASE,
+)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _UNEXPANDED = re.compile(r"^~([/\\]|$)|\$\{\w+\}|(^|[/\\])\$\w+[/\\]")
 
@@ -69,6 +109,17 @@ def _imported(value: object) -> object:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # the module's own code runs here
         raise ValueError(f"cannot be imported: {error}") from error
+
+
+def _plain(value: Callable[..., Any]) -> Callable[..., Any]:
+    if iscoroutinefunction(value):
+        raise ValueError("a plain function is expected, and this one is async")
+    return value
+
+
+def _text_factory(value: object) -> object:
+    usual: dict[object, object] = {"str": str, "bytes": bytes, "bytearray": bytearray}
+    return usual[value] if isinstance(value, str) and value in usual else _imported(value)
 
 
 def _detect_types(value: object) -> object:
@@ -96,6 +147,17 @@ _OWN_SETTING = frozenset(
 )
 
 
+_NO_SETTING = frozenset(
+    """
+    collation_list compile_options data_version database_list foreign_key_check foreign_key_list
+    freelist_count function_list incremental_vacuum index_info index_list index_xinfo
+    integrity_check module_list optimize page_count pragma_list quick_check schema_version
+    shrink_memory stats table_info table_list table_xinfo wal_checkpoint
+    """.split()
+)
+"""Pragmas that ask something, or do something once."""
+
+
 def _pragma_name(name: object) -> str:
     if not isinstance(name, str) or not _PRAGMA.fullmatch(name):
         raise ValueError("the name of a pragma is expected")
@@ -109,15 +171,26 @@ def _pragma_name(name: object) -> str:
         )
     if name.lower() == "query_only":
         raise ValueError("say mode: ro, or inject the reader")
+    if name.lower() == "defer_foreign_keys":
+        raise ValueError(
+            "it lasts only until the next COMMIT; execute it in the transaction that needs it, or"
+            " declare the foreign keys DEFERRABLE INITIALLY DEFERRED"
+        )
+    if name.lower() in _NO_SETTING:
+        raise ValueError(
+            "this pragma asks or does something once, and is no setting; execute it where you need"
+            " its answer or its effect"
+        )
     return name.lower()
 
 
-# SQLite counts a time-out in milliseconds, in 32 bits: about 2,000,000 seconds.
-Seconds: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1_000_000)]
+Patience: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(ge=0), _at_most(999)]
 PositiveSeconds: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(gt=0)]
 Whole: TypeAlias = Annotated[int, BeforeValidator(_no_bool)]
 Path: TypeAlias = Annotated[str, BeforeValidator(_path)]
+SchemaFile: TypeAlias = Annotated[str, BeforeValidator(_schema)]
 PragmaName: TypeAlias = Annotated[str, BeforeValidator(_pragma_name)]
+Call: TypeAlias = Annotated[Callable[..., Any], BeforeValidator(_imported), AfterValidator(_plain)]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -129,7 +202,7 @@ class PoolConfig:
     """
 
     max_size: Annotated[Whole, Field(ge=1)] = 10
-    timeout: Seconds = 30.0
+    timeout: Patience = 30.0
     max_waiting: Annotated[Whole, Field(ge=0)] = 0
     max_streaming: Annotated[Whole, Field(ge=1)] | None = None
     max_lifetime: PositiveSeconds = 3600.0
@@ -141,7 +214,7 @@ class PoolConfig:
 class FunctionConfig:
     """An SQL function written in Python."""
 
-    call: Annotated[Callable[..., Any], BeforeValidator(_imported)]
+    call: Call
     narg: Annotated[Whole, Field(ge=-1)] = -1
     deterministic: bool = False
 
@@ -151,7 +224,7 @@ def _function(value: object) -> object:
 
 
 Function: TypeAlias = Annotated[FunctionConfig, BeforeValidator(_function)]
-RowFactory: TypeAlias = Annotated[Callable[..., Any], BeforeValidator(_imported)]
+TextFactory: TypeAlias = Annotated[Callable[[bytes], Any], BeforeValidator(_text_factory)]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -163,15 +236,15 @@ class DatabaseConfig:
 
     path: Path
     mode: Literal["rwc", "rw", "ro"] = "rwc"
-    schema: Path | None = None
+    schema: SchemaFile | None = None
     pool: PoolConfig = PoolConfig()
-    busy_timeout: Seconds = 5.0
-    statement_timeout: PositiveSeconds | None = None
-    shutdown_timeout: Seconds | None = None
+    busy_timeout: Patience = 5.0
+    statement_timeout: Annotated[PositiveSeconds, _at_most(3600)] | None = None
+    shutdown_timeout: Patience | None = None
     journal_mode: Annotated[
-        Literal["wal", "delete", "truncate", "persist", "memory", "off"], BeforeValidator(_lower)
+        Literal["wal", "delete", "truncate", "persist", "memory", "off"], BeforeValidator(_word)
     ] = "wal"
-    synchronous: Annotated[Literal["off", "normal", "full", "extra"], BeforeValidator(_lower)] = (
+    synchronous: Annotated[Literal["off", "normal", "full", "extra"], BeforeValidator(_word)] = (
         "normal"
     )
     foreign_keys: bool = True
@@ -180,8 +253,11 @@ class DatabaseConfig:
     journal_size_limit: Whole = 64 * 1024 * 1024
     pragmas: dict[PragmaName, str | bool | int | float] = dataclasses.field(default_factory=dict)
     functions: dict[str, Function] = dataclasses.field(default_factory=dict)
+    collations: dict[str, Call] = dataclasses.field(default_factory=dict)
     extensions: tuple[Path, ...] = ()
-    row_factory: RowFactory | None = None
+    on_connect: Call | None = None
+    row_factory: Call | None = None
+    text_factory: TextFactory | None = None
     detect_types: Annotated[Whole, BeforeValidator(_detect_types), Field(ge=0, le=3)] = 0
 
     @property
@@ -204,40 +280,50 @@ def parse(settings: object, place: str) -> DatabaseConfig:
     """
     if isinstance(settings, DatabaseConfig):
         return settings
+    given = _as_mapping(settings)
+    if given is None:
+        expected = "expected a path or a mapping with a 'path' in it"
+        instead = "found nothing" if settings is None else found(settings)
+        raise ConfigurationError([Mistake(place, f"{expected}, {instead}")])
     try:
-        return _database.validate_python(_as_mapping(settings, place))
+        return _database.validate_python(given)
     except ValidationError as error:
         raise _in_words(error, place, DatabaseConfig) from None
 
 
-def readable(settings: object, place: str) -> tuple[str | None, str | None]:
+def extended(settings: object, more: Mapping[str, object]) -> object:
+    """Return settings in which ``more`` comes before what they say; what are none, as they are."""
+    if not more:
+        return settings
+    if isinstance(settings, DatabaseConfig):
+        fields = dataclasses.fields(settings)
+        return {each.name: getattr(settings, each.name) for each in fields} | dict(more)
+    given = {} if settings is None else _as_mapping(settings)
+    return settings if given is None else {**given, **more}
+
+
+def readable(settings: object) -> tuple[str | None, str | None]:
     """The path, and the schema's, each if it can be read, whatever else is wrong."""
     if isinstance(settings, DatabaseConfig):
         return settings.path, settings.schema
-    try:
-        found = _as_mapping(settings, place)
-    except ConfigurationError:
-        return None, None
-    return _path_or_none(found.get("path")), _path_or_none(found.get("schema"))
+    given = _as_mapping(settings) or {}
+    return _or_none(_path, given.get("path")), _or_none(_schema, given.get("schema"))
 
 
-def _path_or_none(value: object) -> str | None:
+def _or_none(check: Callable[[object], object], value: object) -> str | None:
     try:
-        return cast(str, _path(value))
+        return cast(str, check(value))
     except ValueError:
         return None
 
 
-def _as_mapping(settings: object, place: str) -> Mapping[str, object]:
+def _as_mapping(settings: object) -> dict[str, object] | None:
+    """Return settings as a mapping; None for what are no settings."""
     if isinstance(settings, str | PathLike):
         return {"path": settings}
     if isinstance(settings, BaseModel):
         return settings.model_dump(by_alias=True)
-    if isinstance(settings, Mapping):
-        return dict(settings)
-    expected = "expected a path or a mapping with a 'path' in it"
-    found = "nothing" if settings is None else repr(settings)
-    raise ConfigurationError([Mistake(place, f"{expected}, found {found}")])
+    return dict(settings) if isinstance(settings, Mapping) else None
 
 
 def _in_words(error: ValidationError, place: str, top: Any) -> ConfigurationError:
@@ -255,10 +341,8 @@ def _mistake(place: str, detail: Any, top: Any) -> Mistake:
     if detail["type"] in ("missing", "missing_argument"):
         return Mistake(where, "this setting is required")
     if detail["type"] == "unexpected_positional_argument":
-        return Mistake(
-            place, f"settings are given by name, as in path=…, found {detail['input']!r}"
-        )
-    return Mistake(where, f"{_problem(steps, detail)}, found {detail['input']!r}")
+        return Mistake(place, f"settings are given by name, as in path=…, {found(detail['input'])}")
+    return Mistake(where, f"{_problem(steps, detail)}, {found(detail['input'])}")
 
 
 def _problem(steps: tuple[int | str, ...], detail: Any) -> str:

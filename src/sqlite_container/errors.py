@@ -134,3 +134,12 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
 
 _MOST = 30
 """More lines, or names, than that tell nobody anything."""
+
+
+def found(value: object) -> str:
+    """Return ``found …`` with what stands in the place of something else, cut where it is long."""
+    text = repr(value)
+    return f"found {text}" if len(text) <= _LONG else f"found {text[:_LONG]}…"
+
+
+_LONG = 100

@@ -386,8 +386,13 @@ NOBODY = """
     os.setuid(65534)
     database = Database("notes")
     try:
-        database.open({"path": str(folder / name), "mode": mode})
+        mode, _, journal = mode.partition(" ")
+        settings = {"path": str(folder / name), "mode": mode, "journal_mode": journal or "wal"}
+        database.open(settings)
         database.check()
+        if journal:
+            with database.transaction() as db:
+                db.execute("INSERT INTO t VALUES (1)")
         database.close()
         print("opened")
     except DatabaseOpenError as error:
@@ -449,6 +454,22 @@ def test_permissions(  # noqa: PLR0917
     assert answer in said
     public.chmod(0o755)
     assert files(public) <= {"notes.db", name if answer == "opened" else "notes.db"}
+
+
+@pytest.mark.parametrize("journal", ["memory", "off"])
+def test_a_database_without_a_journal_needs_no_right_to_its_folder(
+    public: Path, journal: str
+) -> None:
+    """With the journal in memory, or none, nothing is written beside the file."""
+    public.chmod(0o755)
+    assert as_nobody(public, "notes.db", f"rwc {journal}") == "opened\n"
+    assert "no permission to write in the folder" in as_nobody(public, "notes.db", "rwc delete")
+    with plain(public / "notes.db") as db:
+        assert db.execute("SELECT count(*) FROM t").fetchone() == (1,)
+        db.execute("PRAGMA journal_mode = WAL").fetchall()
+    said = as_nobody(public, "notes.db", f"rwc {journal}")
+    assert "it is in WAL mode" in said
+    assert repr(str(public)) in said
 
 
 @pytest.mark.parametrize("mode", ["rwc", "ro"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.helpers import count, files, plain
-from sqlite_container import Database, SchemaError
+from sqlite_container import Database, DatabaseOpenError, SchemaError
 from sqlite_container.engine.drafts import Draft
 from sqlite_container.sqlite.statements import split
 
@@ -142,6 +142,80 @@ def test_a_schema_that_attaches_another_database(
     assert files(path.parent) == {"schemas"}
 
 
+REBUILD = """
+CREATE TABLE parent (id INTEGER PRIMARY KEY);
+CREATE TABLE child (parent REFERENCES parent ON DELETE CASCADE);
+INSERT INTO parent VALUES (1);
+INSERT INTO child VALUES (1);
+{}
+CREATE TABLE parent_2 (id INTEGER PRIMARY KEY, title TEXT);
+INSERT INTO parent_2 SELECT id, 'x' FROM parent;
+DROP TABLE parent;
+ALTER TABLE parent_2 RENAME TO parent;
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        "PRAGMA foreign_keys=OFF;",
+        "COMMIT; PRAGMA foreign_keys = 0; BEGIN;",
+        "pragma /* not */ main.\"foreign_keys\"('no') -- now\n;",
+        "PRAGMA foreign_keys=OFF; PRAGMA foreign_keys=OFF;",
+    ],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_table_is_not_rebuilt_where_that_would_lose_rows(
+    path: Path, schema: Path, off: str, *, exists: bool
+) -> None:
+    """In the middle of a schema SQLite ignores `foreign_keys=OFF`, and the children would go."""
+    schema.write_text(REBUILD.format(off, "PRAGMA foreign_keys=ON;"))
+    if exists:
+        path.touch()
+    message = refused(path, schema)
+    assert "line 6: PRAGMA foreign_keys = " in message
+    assert "before everything else" in message
+    assert not path.exists() or not path.read_bytes()
+
+
+def test_a_table_is_rebuilt_with_foreign_keys_off_from_the_start(path: Path, schema: Path) -> None:
+    """At the beginning it has its effect, and what a dump ends with does no harm."""
+    text = REBUILD.format("", "COMMIT;\nPRAGMA foreign_keys=ON;\nPRAGMA foreign_key_check;")
+    schema.write_text(f"PRAGMA foreign_keys=OFF;\nBEGIN;\n{text}")
+    assert opened(path, schema, "child") == 1
+
+
+def test_what_is_so_already_may_be_said_anywhere(path: Path, schema: Path) -> None:
+    """A pragma in the middle that changes nothing is no mistake."""
+    schema.write_text(
+        "CREATE TABLE note (t);\nPRAGMA foreign_keys = on;\nPRAGMA encoding = 'utf-8';\n"
+        "PRAGMA page_size;\nPRAGMA user_version = 3;\nINSERT INTO note VALUES (1);"
+    )
+    assert opened(path, schema) == 1
+
+
+@pytest.mark.parametrize("pragma", ["page_size = 8192", "auto_vacuum(FULL)", "encoding = UTF16"])
+@pytest.mark.parametrize("after", ["", "INSERT INTO note VALUES (1);"])
+def test_a_layout_that_comes_too_late_is_told(
+    path: Path, schema: Path, pragma: str, after: str
+) -> None:
+    """How the file is laid out cannot be said after the first table."""
+    schema.write_text(f"CREATE TABLE note (t);\n\nPRAGMA {pragma};\n{after}")
+    message = refused(path, schema)
+    assert f"line 3: PRAGMA {pragma[:8]}" in message
+    assert files(path.parent) == {"schemas"}
+
+
+def test_foreign_keys_that_are_switched_on_too_late(path: Path, schema: Path) -> None:
+    """Rows that nobody has checked are not stored as if somebody had."""
+    schema.write_text(
+        "PRAGMA foreign_keys=OFF;\nCREATE TABLE a (b REFERENCES a);\n"
+        "PRAGMA foreign_keys=ON;\nINSERT INTO a VALUES (7);"
+    )
+    assert "line 3" in refused(path, schema)
+
+
 def test_a_file_that_another_process_makes_meanwhile_is_used(
     path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +258,32 @@ def test_a_file_system_without_hard_links(
     monkeypatch.setattr(os, "link", link)
     assert opened(path, schema) == 0
     assert files(path.parent) == {"notes.db", "schemas"}
+
+
+def deep(folder: Path, length: int, name: str) -> Path:
+    """A path of so many bytes, in a folder that is made."""
+    while (left := length - len(str(folder)) - len(name) - 2) > 0:
+        folder /= "d" * min(left, 100)
+    folder.mkdir(parents=True)
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["a.db", "a" * 60 + ".db"])
+@pytest.mark.parametrize("length", [440, 460, 480, 500])
+def test_a_path_that_is_nearly_too_long(path: Path, schema: Path, name: str, length: int) -> None:
+    """Where another name beside it would be too long, the file is made in its place."""
+    file = deep(path.parent, length, name)
+    assert opened(file, schema) == 0
+    file.unlink()
+    schema.write_text("CREATE TABLE note (t); CREATE TABLE note (u);")
+    refused(file, schema)
+    assert files(file.parent) == set()
+
+
+def test_a_path_that_is_too_long(path: Path, schema: Path) -> None:
+    """SQLite only says that it is unable to open it."""
+    with pytest.raises(DatabaseOpenError, match=r"too long for SQLite, it has 5\d\d bytes"):
+        opened(deep(path.parent, 520, "a.db"), schema)
 
 
 def test_what_is_left_of_a_deleted_database_does_not_come_back(path: Path, schema: Path) -> None:

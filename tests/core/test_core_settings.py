@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from core.helpers import Open
+from core.helpers import Open, plain
 from sqlite_container import (
     ConfigurationError,
     Database,
@@ -73,6 +73,10 @@ def mistakes(values: object, place: str = "databases.notes") -> tuple[Mistake, .
         ({"path": "x", "pragmas": {"busy_timeout": 1}}, "pragmas.busy_timeout", "of its own"),
         ({"path": "x", "pragmas": {"Journal_Mode": "x"}}, "pragmas.Journal_Mode", "of its own"),
         ({"path": "x", "pragmas": {"query_only": 1}}, "pragmas.query_only", "mode: ro"),
+        ({"path": "x", "pragmas": {"Defer_foreign_keys": 1}}, "pragmas.Defer", "next COMMIT"),
+        ({"path": "x", "pragmas": {"optimize": True}}, "pragmas.optimize", "no setting"),
+        ({"path": "x", "pragmas": {"wal_checkpoint": "full"}}, "pragmas.wal_", "no setting"),
+        ({"path": "x", "pragmas": {"table_info": "note"}}, "pragmas.table_", "no setting"),
         ({"path": "x", "pragmas": {"a; b": 1}}, "pragmas.a; b", "name of a pragma"),
         ({"path": "x", "pragmas": {"a": [1]}}, "pragmas.a", "found [1]"),
         ({"path": "x", "pragmas": {1: 1}}, "pragmas.1", "name of a pragma"),
@@ -98,6 +102,28 @@ def mistakes(values: object, place: str = "databases.notes") -> tuple[Mistake, .
         ({"path": "sqlite:///notes.db"}, "path", "not a URL; write 'notes.db'"),
         ({"path": "sqlite:////srv/notes.db"}, "path", "not a URL; write '/srv/notes.db'"),
         ({"path": "sqlite://"}, "path", "not a URL; write ':memory:'"),
+        ({"path": "\ud800.db"}, "path", "no file can have this name"),
+        ({"path": "x", "schema": "CREATE TABLE a (b)"}, "schema", "this is SQL"),
+        ({"path": "x", "schema": "  create virtual table a using b(c)"}, "schema", "this is SQL"),
+        ({"path": "x", "schema": "pragma user_version = 3"}, "schema", "this is SQL"),
+        ({"path": "x", "schema": "-- notes\n"}, "schema", "write it to a file"),
+        ({"path": "x", "schema": "a;" * 500}, "schema", "a;a;a;a…"),
+        ({"path": "x", "busy_timeout": 5000}, "busy_timeout", "if these are milliseconds, write 5"),
+        ({"path": "x", "busy_timeout": "1500"}, "busy_timeout", "write 1.5, found '1500'"),
+        ({"path": "x", "busy_timeout": 1000}, "busy_timeout", "999 is the limit here"),
+        ({"path": "x", "pool": {"timeout": 30000}}, "pool.timeout", "write 30, found 30000"),
+        ({"path": "x", "shutdown_timeout": 5000}, "shutdown_timeout", "write 5, found 5000"),
+        ({"path": "x", "statement_timeout": 10000}, "statement_timeout", "write 10, found 10000"),
+        ({"path": "x", "synchronous": True}, "synchronous", "'normal'"),
+        ({"path": "x", "journal_mode": True}, "journal_mode", "'wal'"),
+        ({"path": "x", "mode": False}, "mode", "'rwc'"),
+        ({"path": "x", "collations": {"c": "nowhere.f"}}, "collations.c", "cannot be imported"),
+        ({"path": "x", "collations": {"c": 5}}, "collations.c", "callable"),
+        ({"path": "x", "collations": [len]}, "collations", "expected a mapping"),
+        ({"path": "x", "on_connect": "nowhere:f"}, "on_connect", "cannot be imported"),
+        ({"path": "x", "on_connect": ["a.b"]}, "on_connect", "a callable, or an import string"),
+        ({"path": "x", "text_factory": "byte"}, "text_factory", "import string"),
+        ({"path": "x", "text_factory": 5}, "text_factory", "callable"),
         ({"path": "~/x.db"}, "path", "os.path.expanduser()"),
         ({"path": Path("~/x.db")}, "path", "os.path.expanduser()"),
         ({"path": "${HOME}/x.db"}, "path", "os.path.expandvars()"),
@@ -273,8 +299,11 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "journal_size_limit": 64 * 1024 * 1024,
         "pragmas": {},
         "functions": {},
+        "collations": {},
         "extensions": (),
+        "on_connect": None,
         "row_factory": None,
+        "text_factory": None,
         "detect_types": 0,
     }
 
@@ -298,6 +327,28 @@ class Model(BaseModel):
 def test_settings_come_in_many_forms(values: object) -> None:
     """A mapping, a settings object and a config say the same."""
     assert parse(values, "n") == DatabaseConfig(path="notes.db", mode="ro")
+
+
+@pytest.mark.parametrize("name", ["create.sql", "pragma.sql", "my schema.sql", "select.sql"])
+def test_a_schema_file_may_have_any_name(name: str) -> None:
+    """Only what is a statement is taken for one."""
+    assert parse({"path": "x", "schema": name}, "n").schema == name
+
+
+@pytest.mark.parametrize("name", ["synchronous", "journal_mode"])
+@pytest.mark.parametrize("value", ["off", "OFF", False])
+def test_off_need_not_be_quoted(name: str, value: object) -> None:
+    """YAML reads an unquoted `off` as false."""
+    assert getattr(parse({"path": "x", name: value}, "n"), name) == "off"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("bytes", bytes), ("str", str), ("builtins.bytearray", bytearray), (str, str), (None, None)],
+)
+def test_a_text_factory_may_be_a_usual_name(value: object, expected: object) -> None:
+    """Those that sqlite3 itself names need no import string."""
+    assert parse({"path": "x", "text_factory": value}, "n").text_factory is expected
 
 
 @pytest.mark.parametrize(
@@ -432,11 +483,84 @@ def test_what_is_configured_is_set(open_database: Open) -> None:
             assert row["r"] == 3.0
 
 
-def test_an_encoding_is_a_pragma_like_any_other(open_database: Open) -> None:
-    """A pragma whose answer is a longer form of what was asked for has taken."""
-    database = open_database(pragmas={"encoding": "UTF-16"})
-    with database.connection() as db:
-        assert db.execute("PRAGMA encoding").fetchone()[0].startswith("UTF-16")
+@pytest.mark.parametrize(
+    ("name", "value", "answer"),
+    [
+        ("encoding", "UTF-16", ("UTF-16le", "UTF-16be")),
+        ("encoding", "utf8", ("UTF-8",)),
+        ("encoding", "Utf-16BE", ("UTF-16be",)),
+        ("encoding", "utf16le", ("UTF-16le",)),
+        ("cache_spill", False, (0,)),
+        ("cache_spill", "off", (0,)),
+        ("cache_spill", 100_000, (100_000,)),
+        ("wal_autocheckpoint", -1, (0,)),
+        ("wal_autocheckpoint", "-7", (0,)),
+        ("wal_autocheckpoint", "off", (0,)),
+        ("application_id", "0x42", (0x42,)),
+        ("application_id", "0X7fffffff", (0x7FFFFFFF,)),
+        ("user_version", "-3", (-3,)),
+    ],
+)
+def test_a_pragma_that_took_is_believed(
+    open_database: Open, name: str, value: object, answer: tuple[object, ...]
+) -> None:
+    """SQLite answers some pragmas in other words than they were set with."""
+    database = open_database(pragmas={name: value})
+    with database.connection() as db, database.connection() as other:
+        for each in (db, other):
+            assert each.execute(f"PRAGMA {name}").fetchone()[0] in answer
+
+
+@pytest.mark.parametrize("value", [True, "on", "yes", 1, 2])
+def test_a_switch_that_is_answered_with_a_number_has_taken(
+    open_database: Open, value: object
+) -> None:
+    """`cache_spill` is a switch, and SQLite answers with a number of pages."""
+    with open_database(pragmas={"cache_spill": value}).connection() as db:
+        assert db.execute("PRAGMA cache_spill").fetchone()[0] > 1
+
+
+@pytest.mark.parametrize("value", [-1, -7])
+def test_a_journal_without_a_limit(open_database: Open, value: int) -> None:
+    """Every number below zero is no limit."""
+    with open_database(journal_size_limit=value).connection() as db:
+        assert db.execute("PRAGMA journal_size_limit").fetchone()[0] == -1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"mmap_size": 1 << 44}, r"answers \d+; that is the most that this SQLite"),
+        ({"pragmas": {"threads": 10_000}}, r"answers \d+; that is the most that this SQLite"),
+        ({"pragmas": {"page_size": 5}}, r"answers \d+; some pragmas work only before"),
+        ({"pragmas": {"encoding": "utf"}}, "unsupported encoding"),
+        ({"pragmas": {"wal_autocheckpoint": "on"}}, "answers 0"),
+        ({"pragmas": {"application_id": 1 << 32}}, "answers 0"),
+        ({"pragmas": {"application_id": "0xyz"}}, "answers 0"),
+    ],
+)
+def test_a_pragma_that_did_not_take_is_told(
+    path: Path, settings: dict[str, object], said: str
+) -> None:
+    """The error has SQLite's answer, and the reason as far as it is known."""
+    database = Database("notes")
+    with pytest.raises(DatabaseOpenError, match=said):
+        database.open({"path": str(path), **settings})
+    assert not path.exists()
+
+
+def test_what_the_file_says_already_is_not_written_again(open_database: Open, path: Path) -> None:
+    """An `application_id` is written once: later connections need no write lock for it."""
+    pragmas = {"application_id": "0x42", "user_version": 3}
+    open_database(pragmas=pragmas).close()
+    database = open_database(pragmas=pragmas, busy_timeout=0)
+    with plain(path) as other, database.connection():
+        other.execute("BEGIN IMMEDIATE")
+        with database.connection() as db:
+            assert db.execute("PRAGMA application_id").fetchone() == (0x42,)
+    read_only = Database("reader")
+    read_only.open({"path": str(path), "mode": "ro", "pragmas": pragmas})
+    read_only.close()
 
 
 def test_an_extension_that_is_missing_is_named(path: Path) -> None:
@@ -453,7 +577,7 @@ def test_settings_import_only_what_they_name() -> None:
     assert set(sys.modules) == before
 
 
-@pytest.mark.parametrize("seconds", [0, 0.0005, 1e7, 1e10, 1e300])
+@pytest.mark.parametrize("seconds", [0, 0.0005, 999, 1e7, 1e10, 1e300])
 def test_extreme_times_are_refused_or_work(open_database: Open, seconds: float) -> None:
     """A very short or very long time is a mistake that is told, or does what it says."""
     try:

@@ -367,7 +367,7 @@ def test_a_circle_of_three_is_found(open_database: Open, tmp_path: Path) -> None
 
 def test_the_same_thread_asking_twice_gets_an_error_at_once(open_database: Open) -> None:
     """A second writing connection inside a transaction would wait for itself: an error says so."""
-    database = open_database(busy_timeout=1000)
+    database = open_database(busy_timeout=900)
     with database.transaction() as db:
         db.execute(INSERT)
         name = threading.current_thread().name

@@ -99,6 +99,61 @@ def test_a_database_without_a_schema_file_has_the_tables_of_the_real_one(tmp_pat
     assert content(tmp_path) == before
 
 
+PAGES = {
+    "external content": """
+        CREATE TABLE page_content (id INTEGER PRIMARY KEY, title TEXT);
+        CREATE VIRTUAL TABLE page USING fts5 (title, content='page_content', content_rowid='id');
+        CREATE INDEX by_title ON page_content (title);
+    """,
+    "made after the index": """
+        CREATE VIRTUAL TABLE page USING fts5 (title, content='page_content', content_rowid='id');
+        CREATE TABLE page_content (id INTEGER PRIMARY KEY, title TEXT);
+        CREATE TRIGGER kept AFTER INSERT ON page_content BEGIN
+            INSERT INTO page (rowid, title) VALUES (new.id, new.title);
+        END;
+    """,
+    "columns of the content": """
+        CREATE TABLE page_content (id INTEGER PRIMARY KEY, title TEXT);
+        CREATE VIRTUAL TABLE page USING fts4 (content='page_content');
+    """,
+    "a name that FTS does not use": """
+        CREATE VIRTUAL TABLE page USING fts5 (title, content='', columnsize=0);
+        CREATE TABLE page_docsize (id INTEGER PRIMARY KEY, title TEXT);
+        CREATE TABLE page_content (id INTEGER PRIMARY KEY, title TEXT);
+    """,
+    "a column of that name": """
+        CREATE VIRTUAL TABLE page USING fts5 (page_content, tokenize='trigram');
+    """,
+    "a tree": """
+        CREATE VIRTUAL TABLE page USING rtree (id, low, high);
+        CREATE TABLE page_content (id INTEGER PRIMARY KEY, title TEXT);
+    """,
+}
+
+
+@pytest.mark.parametrize("vacuum", [False, True])
+@pytest.mark.parametrize("script", PAGES.values(), ids=PAGES)
+def test_a_table_that_is_named_like_one_of_an_index(
+    tmp_path: Path, script: str, vacuum: bool
+) -> None:
+    """SQLite takes it for a part of the virtual table `page`; it is there all the same."""
+    file = tmp_path / "old.db"
+    plain(file, script + ("VACUUM;" if vacuum else ""))
+    container = one(SQLite({"path": str(file), "pragmas": {"trusted_schema": True}}))
+    names = "SELECT name FROM sqlite_schema ORDER BY name"
+    with container.notes.database().reader() as db:
+        expected = db.execute(names).fetchall()
+    shutdown(container)
+    with (
+        temporary_databases(container),
+        container.notes.database().transaction() as db,
+    ):
+        assert db.execute(names).fetchall() == expected
+        if ("page_content",) in expected and "title" in script:
+            db.execute("INSERT INTO page_content (id, title) VALUES (1, 'x')")
+        db.execute("SELECT count(*) FROM page_content").fetchall()
+
+
 def test_looking_at_the_real_file_does_not_change_it(tmp_path: Path) -> None:
     """Not even its journal mode, which the program itself would change."""
     file = tmp_path / "old.db"

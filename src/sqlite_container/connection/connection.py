@@ -108,9 +108,10 @@ class Connection(sqlite3.Connection):
 
     def __repr__(self) -> str:
         kind = "reader" if self.read_only else "connection"
-        state = (
-            "closed" if self.closed else f"held by {self.borrower and self.borrower.thread.name}"
-        )
+        borrower = self.borrower
+        state = "closed" if self.closed else "idle"
+        if borrower is not None:
+            state = f"held by {borrower.thread.name}"
         return f"<{kind} of database {self.lender.name!r}, {state}>"
 
     # -- cursors, statements, blobs -----------------------------------------------------
@@ -605,6 +606,20 @@ class Connection(sqlite3.Connection):
         if AUTOCOMMIT is not None and isinstance(AUTOCOMMIT.__get__(self), bool):
             self.altered = "autocommit"
 
+    def attribute_changed(self) -> str:
+        """Name an attribute of sqlite3's that is not as configured; "" if all of them are."""
+        if AUTOCOMMIT is not None and isinstance(AUTOCOMMIT.__get__(self), bool):
+            return "autocommit"
+        lender = self.lender
+        for descriptor, value in (
+            (ROW_FACTORY, lender.row_factory),
+            (TEXT_FACTORY, lender.text_factory),
+            (ISOLATION_LEVEL, "IMMEDIATE"),
+        ):
+            if descriptor.__get__(self) != value:
+                return str(descriptor.__name__)
+        return ""
+
     @property
     def is_usable(self) -> bool:
         """Whether nothing has changed that the next borrower could notice."""
@@ -779,6 +794,9 @@ class _Transaction:
         self._connection = connection
         self._read_only = read_only
         self.next_block: Block | None = None
+
+    def __repr__(self) -> str:
+        return f"<transaction on {self._connection!r}, for a with block>"
 
     def __enter__(self) -> Connection:
         self._connection.begin_block(next_block(self), read_only=self._read_only)

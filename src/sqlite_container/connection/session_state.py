@@ -46,8 +46,9 @@ def _would_write(db: Changeable, sql: str, changed: str, parameters: Any) -> boo
         return changed == "PRAGMA query_only" or statements.writes_a_copy(sql)
     handle = cast(sqlite3.Connection, db)
     try:
-        file = raw.execute(handle, f"SELECT {expression}", parameters).fetchone()[0]
+        # As a blob, whatever its text_factory makes of a text.
+        select = f"SELECT CAST({expression} AS BLOB)"
+        file = os.fsdecode(raw.execute(handle, select, parameters).fetchone()[0] or b"")
     except sqlite3.Error:
         return True
-    in_memory = file in ("", ":memory:")
-    return not in_memory and not ("mode=ro" in str(file) or os.path.exists(file or ""))
+    return file not in ("", ":memory:") and "mode=ro" not in file and not os.path.exists(file)

@@ -65,10 +65,10 @@ _opening: dict[tuple[int, object], DatabaseProvider] = {}
 class DatabaseProvider(_Overridable, providers.Resource[Database]):
     """One :class:`Database`, the same object for ever; open while the resource is initialised."""
 
-    def __init__(self, settings: Settings = None) -> None:
+    def __init__(self, settings: Settings = None, **more: Any) -> None:
         from .. import config  # noqa: F401  (now, not in a thread: a fork amid an import is fatal)
 
-        super().__init__(Database, settings)
+        super().__init__(Database, settings, **more)
         self.disable_async_mode()
         self.owner: SQLite | None = None
         self.folders: Folders | None = None
@@ -172,16 +172,27 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
         """The checked settings. Raises :class:`ConfigurationError`; opens nothing."""
         from ..config import parse
 
-        return parse(value_of(self.args[0], self.place), self.place)
+        return parse(self._given(), self.place)
 
     def readable(self) -> tuple[str | None, str | None]:
         """The path, and the schema's, each if it can be read, whatever else is wrong."""
         from ..config import readable
 
         try:
-            return readable(value_of(self.args[0], self.place), self.place)
+            return readable(self._given())
         except ConfigurationError:
             return None, None
+
+    def _given(self) -> object:
+        """The settings as they were given, those beside them included."""
+        from ..config import extended
+
+        settings = value_of(self.args[0], self.place)
+        more = {
+            name: value_of(value, place_of(value) or f"{self.place}.{name}")
+            for name, value in self.kwargs.items()
+        }
+        return extended(settings, more)
 
     @property
     def place(self) -> str:
@@ -244,24 +255,33 @@ class SQLite(providers.Container[Any]):
     """One SQLite database of a container.
 
     ``settings`` is a configuration option, a mapping, a path, or a :class:`DatabaseConfig`.
+    What is given by name, as in ``SQLite("notes.db", busy_timeout=1)``, comes before what
+    stands in them.
     """
 
     database: DatabaseProvider
     connection: ConnectionProvider
     reader: ConnectionProvider
 
-    def __init__(self, settings: Settings = None) -> None:
-        if settings is None:  # dependency-injector makes an empty one before it copies
+    def __init__(self, settings: Settings = None, **more: Any) -> None:
+        if settings is None and not more:  # dependency-injector makes an empty one before it copies
             super().__init__(None)  # type: ignore[arg-type]
             return
         inner = containers.DynamicContainer()
-        inner.database = DatabaseProvider(settings)
+        inner.database = DatabaseProvider(settings, **more)
         inner.connection = ConnectionProvider(inner.database)
         inner.reader = ConnectionProvider(inner.database, read_only=True)
         super().__init__(None, container=inner)  # type: ignore[arg-type]
         inner.assign_parent(self)
         inner.database.owner = self
         self.disable_async_mode()
+
+    def __repr__(self) -> str:
+        if self.container is None:
+            return "<SQLite without settings>"
+        return f"<SQLite {self.path!r}, {self.database.current.state}>"
+
+    __str__ = __repr__
 
     def __getattr__(self, name: str) -> Any:
         if self.container is None and not name.startswith("__"):

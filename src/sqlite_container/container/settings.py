@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from os import PathLike, fspath
 from typing import Any, Protocol, cast, runtime_checkable
 
 from dependency_injector import errors, providers
 
-from ..errors import ConfigurationError, Mistake, did_you_mean
+from ..errors import ConfigurationError, Mistake, did_you_mean, found
 
 
 @runtime_checkable
@@ -23,27 +24,47 @@ class Placed(Protocol):
         ...
 
 
+@runtime_checkable
+class Names(Protocol):
+    """What knows its members' names without walking through all of them."""
+
+    def name_of(self, member: Any) -> str | None:
+        """Return the name of a member; None if it is none."""
+        ...
+
+
 def place_of(settings: object) -> str | None:
     """Where settings stand in the configuration, if that is where they come from."""
     if isinstance(settings, providers.TypedConfigurationOption):
         settings = settings.option
     if isinstance(settings, providers.ConfigurationOption):
-        return str(settings.get_name().partition(".")[2])
+        with suppress(Exception):  # a part of its name may come from the configuration itself
+            return str(settings.get_name().partition(".")[2])
+        return None
     return settings.standing if isinstance(settings, Placed) else None
 
 
 def value_of(settings: object, place: str) -> object:
-    """The settings themselves. Raises :class:`ConfigurationError` where nothing is set."""
+    """The settings themselves. Raises :class:`ConfigurationError` where nothing can be read."""
     if not providers.is_provider(settings):
         return settings
     try:
         value = cast("providers.Provider[Any]", settings)()
-    except errors.Error as error:
-        why = _missing(settings) or f" ({error})"
-        raise ConfigurationError([Mistake(place, f"nothing is set here{why}")]) from error
+    except ConfigurationError:
+        raise
+    except Exception as error:  # of dependency-injector, of another shape, or of the app's own code
+        raise ConfigurationError([Mistake(place, _unreadable(settings, error))]) from error
     if value is None and (why := _missing(settings)):
         raise ConfigurationError([Mistake(place, f"nothing is set here{why}")])
     return cast(object, value)
+
+
+def _unreadable(settings: object, error: Exception) -> str:
+    if why := _missing(settings):
+        return f"nothing is set here{why}"
+    if isinstance(error, errors.Error):
+        return f"nothing is set here ({error})"
+    return f"this cannot be read: {type(error).__name__}: {error}"
 
 
 def _missing(settings: object) -> str:
@@ -52,24 +73,29 @@ def _missing(settings: object) -> str:
         settings = settings.option
     if not isinstance(settings, providers.ConfigurationOption):
         return ""
+    place = place_of(settings)
+    if place is None:
+        return ""
     try:
-        found: Any = cast(Any, settings)._get_root()()
+        root: Any = cast(Any, settings)._get_root()()
     except errors.Error:
         return ""
-    return _first_missing(str(place_of(settings)).split("."), found)
+    return _first_missing(place.split("."), root)
 
 
-def _first_missing(steps: list[str], found: Any) -> str:
+def _first_missing(steps: list[str], value: Any) -> str:
     for number, step in enumerate(steps):
-        if not isinstance(found, Mapping):
-            return ""
-        if step not in found:
-            if not number and not found:
-                return "; the configuration is empty: load it before it is used"
-            near = did_you_mean(step, [str(each) for each in found])
+        if not number and not value:
+            return "; the configuration is empty: load it before it is used"
+        if not isinstance(value, Mapping):
+            above = f"'{'.'.join(steps[:number])}'" if number else "the configuration"
+            instead = "found nothing" if value is None else found(value)
+            return f"; a mapping is expected in {above}, {instead}"
+        if step not in value:
+            near = did_you_mean(step, [str(each) for each in value])
             is_last = number == len(steps) - 1
             return near if is_last else f"; '{'.'.join(steps[: number + 1])}' is missing{near}"
-        found = found[step]
+        value = value[step]
     return ""
 
 
@@ -81,15 +107,20 @@ def copied(settings: Any, memo: dict[int, Any]) -> Any:
 def path_of(provider: providers.Container[Any]) -> str:
     """Where a provider stands in its container: ``notes``, ``core.notes`` or ``tenants.acme``."""
     parent: Any = provider.parent
-    if parent is None:
-        return "database"
-    try:
-        name = str(parent.resolve_provider_name(provider))
-    except errors.Error:
+    name = None if parent is None else _name_in(parent, provider)
+    if name is None:
         return "database"
     inside = isinstance(parent, providers.Container)
     above = parent if inside else getattr(parent, "parent", None)
     return f"{path_of(above)}.{name}" if above is not None else name
+
+
+def _name_in(parent: Any, provider: object) -> str | None:
+    """Its name, without ``resolve_provider_name()``, which prints a provider that it cannot find."""
+    if isinstance(parent, Names):
+        return parent.name_of(provider)
+    members: Mapping[str, object] = parent.providers
+    return next((name for name, each in members.items() if each is provider), None)
 
 
 def named(settings: Any, name: str, place: str) -> object:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from dependency_injector import containers, errors, providers
 
 from ..database.open_limit import OpenLimit
-from ..errors import ConfigurationError, Mistake, UnknownDatabase, did_you_mean
+from ..errors import (
+    ConfigurationError,
+    Mistake,
+    SQLiteContainerError,
+    UnknownDatabase,
+    did_you_mean,
+    found,
+)
 from .providers import Settings, SQLite, see_through
 from .settings import copied, named, path_of, place_of, value_of
 
@@ -55,6 +63,13 @@ class SQLiteDict(providers.Container[Any]):
         self._names: dict[SQLite, str] = {}
         self._declared = self._members
 
+    def __repr__(self) -> str:
+        members = list(self._members.values())
+        is_open = sum(each.database.initialized for each in members)
+        return f"<SQLiteDict {self.path!r}, {is_open} open>"
+
+    __str__ = __repr__
+
     def __deepcopy__(self, memo: Any = None) -> Any:
         if (known := memo.get(id(self))) is not None:
             return known
@@ -76,9 +91,13 @@ class SQLiteDict(providers.Container[Any]):
 
     def resolve_provider_name(self, provider: providers.Provider[Any]) -> str:
         """The name of a member."""
-        if (name := self._names.get(cast(SQLite, provider))) is None:
+        if (name := self.name_of(provider)) is None:
             raise errors.Error(f"{provider} is not in {self.path}")
         return name
+
+    def name_of(self, member: Any) -> str | None:
+        """Return the name of a member; None if it is none."""
+        return self._names.get(member)
 
     def override(self, provider: Any) -> Any:
         """Override every database whose name another ``SQLiteDict`` has, and the names."""
@@ -112,7 +131,8 @@ class SQLiteDict(providers.Container[Any]):
         if self._exists is not None:
             return list(self._members)
         known = self._mapping()
-        mistakes = [Mistake(f"{self.place}.{name}", _BAD_NAME) for name in known if not _good(name)]
+        bad = [name for name in known if not _good(name)]
+        mistakes = [Mistake(f"{self.place}.{name}", _why_bad(name)) for name in bad]
         if mistakes:
             raise ConfigurationError(mistakes)
         return list(known)
@@ -128,6 +148,8 @@ class SQLiteDict(providers.Container[Any]):
         Raises :class:`UnknownDatabase` if the configuration is there and does not have it, or if
         ``names`` says that there is none.
         """
+        if not isinstance(name, str):
+            raise self._no_name(name)
         if self._is_known(name):
             return self._member(name)
         raise UnknownDatabase(f"{self.path}: there is no database {name!r}")
@@ -137,6 +159,17 @@ class SQLiteDict(providers.Container[Any]):
             is_of_a_class = isinstance(self.parent, type)  # while views are declared
             return is_of_a_class or name in self
         return name in self._members or not self.configured or name in self
+
+    def _no_name(self, key: object) -> SQLiteContainerError:
+        if providers.is_provider(key):
+            problem = (
+                f"the name of a database is expected, found the provider {key}; give SQLite(…) the"
+                f" settings that it chooses, as in SQLite(config.{self.place}[config.which])"
+            )
+            return ConfigurationError([Mistake(self.place, problem)])
+        return UnknownDatabase(
+            f"{self.path}: there is no such database; its name, a text, is expected, {found(key)}"
+        )
 
     def __contains__(self, name: object) -> bool:
         overriding = self.last_overriding
@@ -281,7 +314,7 @@ class SQLiteDict(providers.Container[Any]):
         place = self.place
         settings = value_of(self._settings, place)
         if not isinstance(settings, Mapping):
-            problem = f"expected a mapping from names to settings, found {settings!r}"
+            problem = f"expected a mapping from names to settings, {found(settings)}"
             raise ConfigurationError([Mistake(place, problem)])
         return settings
 
@@ -346,10 +379,28 @@ def _good(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
+def _why_bad(name: object) -> str:
+    kind = _KINDS.get(type(name))
+    if kind is None:
+        return _BAD_NAME
+    return f"a name is a text, and YAML reads this one as {kind}; put it in quotes: '{name}'"
+
+
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "nothing",
+    date: "a date",
+    datetime: "a date",
+}
+"""What names may turn into without quotes."""
+
+
 def _checked_names(names: Any) -> Names:
     if names is None or callable(names):
         return cast(Names, names)
-    problem = f"expected a callable that tells whether there is such a database, found {names!r}"
+    problem = f"expected a callable that tells whether there is such a database, {found(names)}"
     raise ConfigurationError([Mistake("SQLiteDict(names=…)", problem)])
 
 

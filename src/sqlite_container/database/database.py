@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 from weakref import WeakSet, finalize
 
 from ..connection.borrower import Borrower
@@ -31,7 +33,14 @@ known: WeakSet[Database] = WeakSet()
 """Every database of the process, open or not."""
 
 
-class Database:
+class _Listed(type):
+    """Has ``dir()`` of a class name what its users need, and not what the other wings do."""
+
+    def __dir__(cls) -> list[str]:
+        return [name for name in super().__dir__() if name.startswith("__") or name in _OF_USERS]
+
+
+class Database(metaclass=_Listed):
     """An SQLite database and the connections to it.
 
     A ``Database`` stays the same object for the life of its provider: who holds it can use it
@@ -51,21 +60,51 @@ class Database:
         self._aside: list[Pool] = []  # what tests have put something else in the place of
         self._config: DatabaseConfig | None = None
         self._folders: Folders | None = None
+        self._file: Path | None = None
         self._finalizer: finalize[[Pool, list[object]], Database] | None = None
         self.limit: OpenLimit | None = None  # shared with others, of whom not all may be open
         known.add(self)  # last: a fork in another thread may use it from now on
 
     def __repr__(self) -> str:
+        return f"<Database {self.name!r}, {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """Whether it is open, and how many connections are out, in words."""
         pool = self._pool
         if pool is None:
-            return f"<Database {self.name!r}, closed>"
-        out, most = len(pool.out()), pool.engine.config.pool.max_size
-        return f"<Database {self.name!r}, {out} of {most} connections out>"
+            return "closed"
+        return f"{len(pool.out())} of {pool.engine.config.pool.max_size} connections out"
 
     @property
     def closed(self) -> bool:
         """Whether it is not open: closed, or not opened yet."""
         return self._pool is None
+
+    @property
+    def file(self) -> Path | None:
+        """The file, with its whole path; None in memory. Opens a database that was not open yet."""
+        if not self._shut:
+            self._opened()
+        return self._file
+
+    if not TYPE_CHECKING:  # where they are mistakes that a type checker should see
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(_missing(self, name), name=name, obj=self)
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(
+                "a database lends connections: write 'with database.connection() as db:',"
+                " 'database.reader()' if it only reads, or 'database.transaction()', which also"
+                " commits at the end"
+            )
+
+        def __exit__(self, *_: object) -> None:
+            """Never called: ``__enter__`` has raised."""
+
+    def __dir__(self) -> list[str]:
+        return [*dir(type(self)), "name"]
 
     def open(self, settings: object, folders: Folders | None = None) -> None:
         """Open it, if it is not open already.
@@ -95,6 +134,7 @@ class Database:
             engine.create()
             pool = Pool(engine, _write_lock_of(engine))
             pool.open()
+            self._file = None if engine.file is None else engine.file.absolute()
             self._config, self._folders, self._pool = config, folders, pool
             names = engine.file_names()
             self._finalizer = finalize(self, _abandon, pool, names)
@@ -238,7 +278,7 @@ class Database:
         """
         with self._lock:
             kept = self._pool, self._config, self._folders, self._finalizer, self._shut
-            lazily = self._open_lazily
+            lazily, file = self._open_lazily, self._file
             pool = self._pool
             if pool is not None and (holders := pool.holders()):
                 out = "; ".join(map(str, holders))
@@ -252,7 +292,7 @@ class Database:
             self.close(0)
             with self._lock:
                 self._pool, self._config, self._folders, self._finalizer, self._shut = kept
-                self._open_lazily = lazily
+                self._open_lazily, self._file = lazily, file
                 for pool in aside:
                     self._aside.remove(pool)
                     live.add(self, pool.engine.file_names())
@@ -313,9 +353,31 @@ class Database:
             self._open_lazily()
         pool = self._pool
         if pool is None:
-            before = "closed" if self._config else "not open yet"
-            raise DatabaseClosed(f"database {self.name!r} is {before}")
+            raise DatabaseClosed(f"database {self.name!r} is {self._why_closed()}")
         return pool
+
+    def _why_closed(self) -> str:
+        if self._config is None:
+            return "not open yet: database.open(…) opens it"
+        if self._open_lazily is None:
+            return "closed; database.open(…) opens it again"
+        return f"closed; its container opens it again: container.{self.name}.database()"
+
+
+_OF_USERS = frozenset(
+    """
+    check close closed connection file holders open reader stats transaction
+    """.split()
+)
+
+
+def _missing(database: Database, name: str) -> str:
+    if not name.startswith("_") and hasattr(sqlite3.Connection, name):
+        return (
+            f"a database has no {name!r}, its connections have: write"
+            f" 'with database.connection() as db:', and use db.{name} in it"
+        )
+    return f"{type(database).__name__!r} object has no attribute {name!r}"
 
 
 def close_together(databases: Iterable[Database], timeout: float | None = None) -> None:

@@ -28,6 +28,11 @@ class Loan:
         self._lent: list[tuple[Connection, ThreadBorrower | None, Block]] = []
         self.next_block: Block | None = None
 
+    def __repr__(self) -> str:
+        kind = "transaction" if self._transaction else "connection"
+        kind = "reader" if self._read_only else kind
+        return f"<{kind} of {self._database!r}, for a with block>"
+
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
             f"this lends a connection for a block: write 'with database.connection() as db:', and"

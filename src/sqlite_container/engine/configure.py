@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import DatabaseOpenError
@@ -36,20 +37,33 @@ def configure(
 
 
 def extend(connection: sqlite3.Connection, config: DatabaseConfig) -> None:
-    """Add what schema and statements may need: extensions, functions, and pragmas."""
+    """Add what schema and statements may need: extensions, functions, collations, pragmas."""
     plug_in(connection, config)
     for pragma, value in _pragmas(config):
         set_pragma(connection, pragma, value)
 
 
 def plug_in(connection: sqlite3.Connection, config: DatabaseConfig) -> None:
-    """Add the part of it that changes nothing: extensions and functions."""
+    """Add the part of it that changes nothing: extensions, functions and collations."""
     for path in config.extensions:
         _load(connection, path)
     for name, function in config.functions.items():
-        sqlite3.Connection.create_function(
-            connection, name, function.narg, function.call, deterministic=function.deterministic
-        )
+        with _named(f"functions.{name}"):
+            sqlite3.Connection.create_function(
+                connection, name, function.narg, function.call, deterministic=function.deterministic
+            )
+    for name, collation in config.collations.items():
+        with _named(f"collations.{name}"):
+            sqlite3.Connection.create_collation(connection, name, collation)
+
+
+@contextmanager
+def _named(setting: str) -> Iterator[None]:
+    """Within it, what sqlite3 says of a name is told with the setting."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError) as error:
+        raise DatabaseOpenError(f"{setting}: {error}") from error
 
 
 def _load(connection: sqlite3.Connection, path: str) -> None:

@@ -25,11 +25,14 @@ from ..writing.write_lock import WriteLock
 from . import configure, inheritance, schema
 from .drafts import Draft
 from .identity import OpenFile, identity_of, names_of
+from .on_connect import introduce, introduce_plain
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
 
 _numbers = itertools.count(1)
+_LONG_PATH = 500
+"""Bytes: the name of the journal, which is longer, has to fit into 512."""
 _NO_ACCESS = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
@@ -59,7 +62,7 @@ class Engine:
         self.config = config
         self.schema = schema.find(name, config.schema, folders.schemas)
         self.file = self.asked = None if config.in_memory else folders.data / config.path
-        self.text_factory: Any = str
+        self.text_factory: Any = config.text_factory or str
         self._memory = _memory_uri() if config.in_memory else ""
         self._memory_holder: sqlite3.Connection | None = None
         self._open_file: OpenFile | None = None
@@ -94,27 +97,34 @@ class Engine:
             if self.file is None:
                 schema.rehearse(self.schema, self.config)
                 self._memory_holder = self.open_plain()
-            elif is_new and self._is_missing():
-                self._create(Path(path.realpath(self.file)))
-            elif is_new:
+            elif is_new and not self._create(Path(path.realpath(self.file))):
                 schema.rehearse(self.schema, self.config)
                 self._apply_schema()
 
-    def _create(self, file: Path) -> None:
+    def _create(self, file: Path) -> bool:
         """Make the file whole under another name; then let it appear under its own.
 
         So a failure leaves nothing, and nothing that another process has made meanwhile under
-        that name is ever deleted: it is used.
+        that name is ever deleted: it is used. Tells whether that could be done: a file that is
+        there stays where it is, and the other name may be too long for SQLite or the disk.
         """
+        if not self._is_missing():
+            return False
         with Draft(file) as draft:
             maker = copy(self)
             maker.file = draft.file
-            with contextlib.closing(maker.open_plain()) as connection:
-                if self.schema is not None:
-                    schema.apply(connection, self.schema)
+            try:
+                connection = maker.open_plain()
+            except sqlite3.OperationalError as error:
+                if primary_code(error) != sqlite3.SQLITE_CANTOPEN:
+                    raise
+                return False
+            with contextlib.closing(connection):
+                schema.apply(connection, self.schema, self.config)
             draft.publish()
         if self._is_missing():
             self.open_plain().close()
+        return True
 
     def _apply_schema(self) -> None:
         """Apply the schema to a database without tables, on a connection that is closed after it.
@@ -124,7 +134,7 @@ class Engine:
         """
         if self.schema is not None and not self.config.read_only:
             with contextlib.closing(self.open_plain()) as connection:
-                schema.apply(connection, self.schema)
+                schema.apply(connection, self.schema, self.config)
 
     def _is_missing(self) -> bool:
         return self.file is not None and not path.exists(self.file)
@@ -229,6 +239,7 @@ class Engine:
         source = sqlite3.connect(uri, uri=True, timeout=self.config.busy_timeout)
         try:
             configure.plug_in(source, self.config)
+            introduce_plain(source, self.config.on_connect)
             source.execute("PRAGMA query_only = 1")
             yield source
         finally:
@@ -299,6 +310,8 @@ class Engine:
         if self._open_file is not None:
             self._open_file.opened()
         connection.restore()
+        if self.config.on_connect is not None:
+            introduce(connection, self.config.on_connect)
         if connection.timed:
             handler = connection.progress_handler()
             sqlite3.Connection.set_progress_handler(connection, handler, 10_000)
@@ -351,7 +364,8 @@ class Engine:
         if self.file is None:
             return
         if not self.is_substituted:
-            file_access.check(self.file, self.config.mode)
+            has_journal = self.config.journal_mode not in ("memory", "off")
+            file_access.check(self.file, self.config.mode, has_journal=has_journal)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -378,6 +392,8 @@ class Engine:
         if no_descriptors := file_access.no_descriptors_left():
             return no_descriptors
         file = Path(path.realpath(self.file))
+        if len(os.fsencode(file)) > _LONG_PATH:
+            return f"the path is too long for SQLite, it has {len(os.fsencode(file))} bytes"
         problem = file_access.side_file_barred(file, read_only=self.config.read_only)
         if not problem and error.sqlite_errorcode != sqlite3.SQLITE_READONLY:  # that is a write
             problem = file_access.no_place_for_shm(file)

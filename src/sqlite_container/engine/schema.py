@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigurationError, Mistake, SchemaError
 from ..sqlite.file_state import state_of
+from ..sqlite.pragmas import is_set
 from ..sqlite.raw import execute
-from ..sqlite.statements import first_word, setting_changed, split
+from ..sqlite.statements import first_word, pragma_set, setting_changed, split
 from . import configure
+from .on_connect import introduce_plain
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
@@ -87,15 +89,17 @@ def rehearse(schema: Schema | None, config: DatabaseConfig) -> None:
         for statement in preamble(schema):
             execute(stage, statement)
         if schema is not None:
+            introduce_plain(stage, config.on_connect)
             stage.execute("BEGIN")
             _run(stage, schema)
             _commit(stage, schema)
 
 
-def apply(connection: sqlite3.Connection, schema: Schema) -> None:
+def apply(connection: sqlite3.Connection, schema: Schema | None, config: DatabaseConfig) -> None:
     """Apply it if the database is empty, in one transaction; another process may be faster."""
-    if execute(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+    if schema is None or execute(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         return  # without waiting for those who write
+    introduce_plain(connection, config.on_connect)
     execute(connection, "BEGIN IMMEDIATE")
     try:
         if not execute(connection, "SELECT count(*) FROM sqlite_schema").fetchone()[0]:
@@ -107,12 +111,15 @@ def apply(connection: sqlite3.Connection, schema: Schema) -> None:
 
 
 def _run(connection: sqlite3.Connection, schema: Schema) -> None:
+    ignored: SchemaError | None = None
     for line, statement in itertools.dropwhile(_is_preamble, split(schema.script)):
         word = first_word(statement)[0]
         if word in ("BEGIN", "COMMIT", "END"):
             continue  # a dump has them; the whole file is one transaction in any case
         if word == "ATTACH":
             raise _error(schema, line, "ATTACH: a schema is for one database; leave it out")
+        if ignored is not None and word in _LOOKS_AT_KEYS:
+            raise ignored
         try:
             execute(connection, statement)
         except sqlite3.Error as error:
@@ -120,8 +127,32 @@ def _run(connection: sqlite3.Connection, schema: Schema) -> None:
         if not connection.in_transaction:
             problem = "this statement ended the transaction that the whole schema is applied in"
             raise _error(schema, line, problem)
+        pragma, value = pragma_set(statement)
+        if pragma in _FIRST:
+            ignored = _ignored(connection, schema, line, pragma, value)
 
 
+def _ignored(
+    connection: sqlite3.Connection, schema: Schema, line: int, pragma: str, value: str
+) -> SchemaError | None:
+    """Return the error for a pragma that SQLite has ignored, for who relies on it.
+
+    Raises it where nothing could make up for it. The last line of a dump may well switch
+    foreign keys on: nothing comes after it.
+    """
+    if is_set(connection, pragma, value):
+        return None
+    problem = (
+        f"PRAGMA {pragma} = {value} has no effect here: all of a schema is one transaction, and"
+        " SQLite ignores it there; write it before everything else in the file"
+    )
+    if pragma != "foreign_keys":
+        raise _error(schema, line, problem)
+    return _error(schema, line, problem)
+
+
+_LOOKS_AT_KEYS = ("INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "DROP", "ALTER")
+"""Statements that foreign keys concern: a dropped table takes the rows that refer to it along."""
 _CURES = {"PRAGMA": "; set it in the settings of the database instead"}
 
 

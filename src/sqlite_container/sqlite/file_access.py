@@ -13,14 +13,17 @@ from pathlib import Path
 from ..errors import DatabaseOpenError
 
 
-def check(file: Path, mode: str) -> None:
-    """Raise :class:`DatabaseOpenError` for a file that cannot be opened in this mode."""
+def check(file: Path, mode: str, *, has_journal: bool) -> None:
+    """Raise :class:`DatabaseOpenError` for a file that cannot be opened in this mode.
+
+    Without a journal beside it, a file can be written in a folder that cannot.
+    """
     _check_way(file)
     _check_folder(file.parent)
     if path.islink(file):
         file = Path(path.realpath(file))  # SQLite keeps the journal beside this one
         _check_folder(file.parent, f"it is a symbolic link to {str(file)!r}, and ")
-    _check_access(file, file.parent, mode)
+    _check_access(file, file.parent, mode, has_journal=has_journal)
 
 
 def _check_way(file: Path) -> None:
@@ -43,11 +46,11 @@ def _check_folder(folder: Path, link: str = "") -> None:
         raise DatabaseOpenError(f"{link}there is no folder {str(folder)!r}; create it first")
 
 
-def _check_access(file: Path, folder: Path, mode: str) -> None:
+def _check_access(file: Path, folder: Path, mode: str, *, has_journal: bool) -> None:
     if path.isdir(file):
         raise DatabaseOpenError("the path is a folder; name a file in it")
     if path.exists(file):
-        _check_permissions(file, folder, mode)
+        _check_permissions(file, folder, mode, has_journal=has_journal)
     else:
         _check_creation(folder, mode)
 
@@ -61,14 +64,14 @@ def _check_creation(folder: Path, mode: str) -> None:
         raise DatabaseOpenError(f"no permission to create a file in {str(folder)!r}")
 
 
-def _check_permissions(file: Path, folder: Path, mode: str) -> None:
+def _check_permissions(file: Path, folder: Path, mode: str, *, has_journal: bool) -> None:
     if not os.access(file, os.R_OK):
         raise DatabaseOpenError("no permission to read the file")
     if mode == "ro":
         return
     if not os.access(file, os.W_OK):
         raise DatabaseOpenError("no permission to write the file; use mode 'ro' to only read it")
-    if not os.access(folder, os.W_OK):
+    if has_journal and not os.access(folder, os.W_OK):
         raise DatabaseOpenError(
             f"no permission to write in the folder {str(folder)!r}, where SQLite keeps its"
             " journal; use mode 'ro' to only read the database"

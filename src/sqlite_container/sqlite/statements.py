@@ -46,7 +46,8 @@ _NO_WORDS = rf"{_QUOTED}|--[^\n]*|/\*.*?(?:\*/|\Z)"
 _CHANGES = r"\b(?:INSERT|UPDATE|DELETE|REPLACE\s+INTO)\b"
 _PRAGMA = rf"(?:\w+|{_QUOTED})"
 _PRAGMA_VALUE = rf"{_BLANK}(?:{_PRAGMA}{_BLANK}\.{_BLANK})?({_PRAGMA}){_BLANK}([=(]?)"
-_IN_THE_FILE = frozenset(["user_version", "application_id"])
+IN_THE_FILE = frozenset(["user_version", "application_id"])
+"""Pragmas whose value is kept in the file, and lasts."""
 _KINDS = {
     **dict.fromkeys(["INSERT", "UPDATE", "DELETE", "REPLACE"], Kind.CHANGE),
     **dict.fromkeys(["SELECT", "VALUES", "SAVEPOINT", "RELEASE"], Kind.READ),
@@ -92,7 +93,7 @@ def _vacuum(rest: str) -> Kind:
 
 def _pragma_kind(rest: str) -> Kind:
     name, has_value = _pragma(rest)
-    return Kind.SCHEMA if has_value and name in _IN_THE_FILE else Kind.SETTING
+    return Kind.SCHEMA if has_value and name in IN_THE_FILE else Kind.SETTING
 
 
 _LOOK_CLOSER: dict[str, Callable[[str], Kind]] = {
@@ -145,6 +146,20 @@ def setting_changed(sql: str) -> str:
     return f"PRAGMA {name}" if has_value and name not in _STATELESS else ""
 
 
+def pragma_set(sql: str) -> tuple[str, str]:
+    """Return the pragma that a statement sets, and its value as it is written; ("", "") if none."""
+    word, rest = first_word(sql)
+    match = re.match(_PRAGMA_VALUE, rest, re.DOTALL) if word == "PRAGMA" else None
+    if match is None or not match[2]:
+        return "", ""
+    value = re.match(rf"{_BLANK}({_QUOTED}|[-+\w.]+)", rest[match.end() :], re.DOTALL)
+    return _bare(match[1]).lower(), _bare(value[1]) if value else ""
+
+
+def _bare(name: str) -> str:
+    return name.strip("'\"`[]")
+
+
 def may_be_temporary(sql: str) -> bool:
     """Tell whether a statement may create a temporary table, index, trigger or view."""
     return "temp" in sql.lower()
@@ -177,7 +192,7 @@ def _pragma(rest: str) -> tuple[str, bool]:
     match = re.match(_PRAGMA_VALUE, rest, re.DOTALL)
     if match is None:
         return "", True
-    return match[1].strip("'\"`[]").lower(), bool(match[2])
+    return _bare(match[1]).lower(), bool(match[2])
 
 
 # -- scripts ----------------------------------------------------------------------------

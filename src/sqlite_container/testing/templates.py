@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from ..engine.engine import Engine, Folders
+from ..engine.on_connect import introduce_plain
 from ..sqlite.file_state import state_of
 from ..sqlite.raw import execute
 
@@ -56,6 +57,8 @@ def _settings(engine: Engine) -> object:
         config.journal_mode,
         repr(config.pragmas),
         repr(functions),
+        repr(config.collations),
+        repr(config.on_connect),
         config.extensions,
         schema and schema.script,
     )
@@ -73,22 +76,59 @@ def _make(draft: str, engine: Engine) -> None:
     template.create()
     if engine.schema is None and engine.file is not None and os.path.exists(engine.file):
         with closing(template.open_plain()) as connection:
+            introduce_plain(connection, config.on_connect)
             _copy_schema(engine, connection)
 
 
 def _copy_schema(engine: Engine, target: sqlite3.Connection) -> None:
     with engine.reading() as source:
-        statements = execute(
-            source,
-            "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"
-            " AND substr(name, 1, 7) <> 'sqlite_'"
-            " AND name NOT IN (SELECT name FROM pragma_table_list WHERE type = 'shadow')"
-            " ORDER BY type <> 'table', rowid",
-        ).fetchall()
+        plain = _statements(source, f"type = 'table' AND rootpage AND name NOT IN ({_SHADOWS})")
+        virtual = _statements(source, "type = 'table' AND NOT rootpage")
+        similar = _statements(source, f"type = 'table' AND rootpage AND name IN ({_SHADOWS})")
+        others = _statements(source, "type <> 'table'")
         marks = [f"PRAGMA {name} = {_value(source, name)}" for name in _MARKS]
     execute(target, "BEGIN")
-    for sql in [*(row[0] for row in statements), *marks, "COMMIT"]:
+    _create(target, plain.values())
+    for sql in virtual.values():
+        # One that indexes the rows of a table may need that to be there.
+        if not any(_can_create(target, *before, sql) for before in ((), *zip(similar.values()))):
+            execute(target, sql)
+    # SQLite tells shadow tables by their names: what no virtual table has made is an ordinary one.
+    there = _statements(target, "type = 'table'")
+    _create(target, [sql for name, sql in similar.items() if name not in there])
+    _create(target, [*others.values(), *marks, "COMMIT"])
+
+
+_SHADOWS = "SELECT name FROM pragma_table_list WHERE type = 'shadow'"
+
+
+def _statements(source: sqlite3.Connection, which: str) -> dict[str, str]:
+    """Return the statements that have made what is in a database, by its name."""
+    return dict(
+        execute(
+            source,
+            f"SELECT name, sql FROM sqlite_schema WHERE {which} AND sql IS NOT NULL"  # noqa: S608
+            " AND substr(name, 1, 7) <> 'sqlite_' ORDER BY rowid",
+        ).fetchall()
+    )
+
+
+def _create(target: sqlite3.Connection, statements: Iterable[str]) -> None:
+    for sql in statements:
         execute(target, sql)
+
+
+def _can_create(target: sqlite3.Connection, *statements: str) -> bool:
+    """Execute the statements, or none of them where one fails."""
+    execute(target, "SAVEPOINT one")
+    try:
+        _create(target, statements)
+    except sqlite3.OperationalError:
+        execute(target, "ROLLBACK TO one")
+        return False
+    finally:
+        execute(target, "RELEASE one")
+    return True
 
 
 def _value(source: sqlite3.Connection, pragma: str) -> int:
