@@ -95,12 +95,24 @@ def copied(settings: Any, memo: dict[int, Any]) -> Any:
 def path_of(provider: providers.Container[Any]) -> str:
     """Where a provider stands in its container: ``notes``, ``core.notes`` or ``tenants.acme``."""
     parent: Any = provider.parent
-    if parent is None:
-        return "database"
-    try:
-        name = str(parent.resolve_provider_name(provider))
-    except errors.Error:
+    name = None if parent is None else _name_in(parent, provider)
+    if name is None:
         return "database"
     inside = isinstance(parent, providers.Container)
     above = parent if inside else getattr(parent, "parent", None)
     return f"{path_of(above)}.{name}" if above is not None else name
+
+
+def _name_in(parent: Any, provider: providers.Container[Any]) -> str | None:
+    """What a container calls a provider; None if another one was put in its place.
+
+    dependency-injector shows the provider in its error, and whoever shows it asks for its name:
+    so only a class that has its own way is asked.
+    """
+    is_container = isinstance(parent, providers.Container)
+    if is_container and type(parent) is not providers.Container:
+        with suppress(errors.Error):
+            return str(parent.resolve_provider_name(provider))
+        return None
+    known = (parent.container if is_container else parent).providers
+    return next((name for name, each in known.items() if each is provider), None)

@@ -73,7 +73,7 @@ class SQLiteDict(providers.Container[Any]):
         for name, member in list(self._members.items()):
             if member is provider:
                 return name
-        raise errors.Error(f"{provider} is not in {self.path}")
+        raise errors.Error(f"this provider is not in {self.path}")
 
     def override(self, provider: Any) -> Any:
         """Override every database whose name another ``SQLiteDict`` has, and the names."""
