@@ -56,6 +56,7 @@ class Database(metaclass=_Listed):
         self._open_lazily = open_lazily
         self._shut = False
         self._held_for_fork = False
+        self._opener = 0  # the thread that opens it
         self._lock = threading.Lock()  # guards opening and closing, and with them the next three
         self._pool: Pool | None = None
         self._aside: list[Pool] = []  # what tests have put something else in the place of
@@ -113,27 +114,39 @@ class Database(metaclass=_Listed):
         ``folders``, or in the current folder. Raises :class:`ConfigurationError` and
         :class:`DatabaseOpenError`; then nothing is left open.
         """
+        if self._opener == threading.get_ident():
+            raise DatabaseClosed(
+                f"database {self.name!r} is being opened, and cannot be used meanwhile; a function"
+                " for on_connect uses the connection that it is given"
+            )
         with self._lock:
             if self._pool is not None:
                 return
-            from ..config import parse
+            try:
+                self._opener = threading.get_ident()
+                self._open(settings, folders or Folders.current())
+            finally:
+                self._opener = 0
 
-            config = parse(settings, self.name)
-            folders = folders or Folders.current()
-            engine = Engine(self.name, config, folders)
-            for substitute in substitutes:
-                engine.file = substitute(self, engine)
-            for refuse in refusals:
-                refuse(self, engine)
-            engine.create()
-            pool = Pool(engine, _write_lock_of(engine))
-            pool.open()
-            self._file = None if engine.file is None else engine.file.absolute()
-            self._config, self._folders, self._pool = config, folders, pool
-            self._finalizer = finalize(self, _abandon, pool)
-            self._finalizer.atexit = False
-            self._shut = False
-            live.add(self)
+    def _open(self, settings: object, folders: Folders) -> None:
+        """Open it. The lock is held."""
+        from ..config import parse
+
+        config = parse(settings, self.name)
+        engine = Engine(self.name, config, folders)
+        for substitute in substitutes:
+            engine.file = substitute(self, engine)
+        for refuse in refusals:
+            refuse(self, engine)
+        engine.create()
+        pool = Pool(engine, _write_lock_of(engine))
+        pool.open()
+        self._file = None if engine.file is None else engine.file.absolute()
+        self._config, self._folders, self._pool = config, folders, pool
+        self._finalizer = finalize(self, _abandon, pool)
+        self._finalizer.atexit = False
+        self._shut = False
+        live.add(self)
 
     def close(self, timeout: float | None = None) -> None:
         """Close every connection; wait for those in use, then interrupt what they run.
@@ -284,7 +297,7 @@ class Database(metaclass=_Listed):
 
     def forget(self) -> None:
         """After a fork, in the child: open anew when it is used next."""
-        self._lock, self._held_for_fork = threading.Lock(), False
+        self._lock, self._held_for_fork, self._opener = threading.Lock(), False, 0
         for pool in self._aside:
             pool.fork.is_over()  # nothing of it is open, so it can be used here
         if self._pool is not None and self._config is not None:
