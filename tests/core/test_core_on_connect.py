@@ -276,6 +276,25 @@ def test_an_exception_that_is_no_error_passes(path: Path) -> None:
     database.close()
 
 
+def test_it_may_not_use_its_own_database(path: Path) -> None:
+    """That is being opened; the thread would wait for itself."""
+    database = Database("notes")
+
+    def borrow(_: sqlite3.Connection) -> None:
+        with database.reader():
+            pass
+
+    def open_it(_: sqlite3.Connection) -> None:
+        database.open(settings)
+
+    for hook in (borrow, open_it):
+        settings = {"path": str(path), "on_connect": hook}
+        with pytest.raises(DatabaseOpenError, match="DatabaseClosed: database 'notes' is"):
+            elsewhere(lambda: database.open(settings))  # noqa: B023
+    database.open(str(path))
+    database.close()
+
+
 def test_an_async_function_is_refused(path: Path) -> None:
     """Nobody would await it."""
     with pytest.raises(ValueError, match=r"^notes.on_connect: a plain function is expected"):

@@ -284,6 +284,27 @@ def test_providers_say_what_they_are(close: Callable[[Any], Any], tmp_path: Path
         container.notes.database.current.stats()
 
 
+def test_a_provider_that_was_replaced_can_be_shown() -> None:
+    """It is in no container any more, and has no name there."""
+
+    class Base(containers.DeclarativeContainer):
+        notes = SQLite("base.db")
+        core = providers.Container(Strict)
+        tenants = SQLiteDict({"acme": "{name}.db"})
+
+    notes, member = Base.notes, Base.tenants["acme"]
+
+    @containers.override(Base)
+    class Other(containers.DeclarativeContainer):
+        notes = SQLite("other.db")
+
+    container: Any = Base()
+    own, container.notes = container.notes, SQLite("third.db")
+    assert {repr(notes), repr(own)} <= {"<SQLite 'database', closed>", "<SQLite 'notes', closed>"}
+    assert repr(member) == "<SQLite 'tenants.acme', closed>"
+    assert repr(container.core.notes) == "<SQLite 'core.notes', closed>"
+
+
 # -- every shape ------------------------------------------------------------------------
 
 texts = st.one_of(

@@ -116,10 +116,11 @@ def path_of(provider: providers.Container[Any]) -> str:
 
 
 def _name_in(parent: Any, provider: object) -> str | None:
-    """Its name, without ``resolve_provider_name()``, which prints a provider that it cannot find."""
+    """Its name; ``resolve_provider_name()`` would print a provider that it cannot find."""
     if isinstance(parent, Names):
         return parent.name_of(provider)
-    members: Mapping[str, object] = parent.providers
+    is_container = isinstance(parent, providers.Container)
+    members: Mapping[str, object] = (parent.container if is_container else parent).providers
     return next((name for name, each in members.items() if each is provider), None)
 
 

@@ -92,7 +92,7 @@ class SQLiteDict(providers.Container[Any]):
     def resolve_provider_name(self, provider: providers.Provider[Any]) -> str:
         """The name of a member."""
         if (name := self.name_of(provider)) is None:
-            raise errors.Error(f"{provider} is not in {self.path}")
+            raise errors.Error(f"this provider is not in {self.path}")
         return name
 
     def name_of(self, member: Any) -> str | None:

@@ -55,6 +55,7 @@ class Database(metaclass=_Listed):
         self._open_lazily = open_lazily
         self._shut = False
         self._held_for_fork = False
+        self._opener = 0  # the thread that opens it
         self._lock = threading.Lock()  # guards opening and closing, and with them the next three
         self._pool: Pool | None = None
         self._aside: list[Pool] = []  # what tests have put something else in the place of
@@ -115,32 +116,45 @@ class Database(metaclass=_Listed):
         """
         if self._pool is not None:
             return
+        if self._opener == threading.get_ident():
+            raise DatabaseClosed(
+                f"database {self.name!r} is being opened, and cannot be used meanwhile; a function"
+                " for on_connect uses the connection that it is given"
+            )
         from ..config import parse
 
         config = parse(settings, self.name)
         if self.limit is None:
-            self._open(config, folders or Folders.current())
+            self._open_once(config, folders or Folders.current())
             return
         with self.limit.room_for(self, config.pool.timeout):
-            self._open(config, folders or Folders.current())
+            self._open_once(config, folders or Folders.current())
 
-    def _open(self, config: DatabaseConfig, folders: Folders) -> None:
+    def _open_once(self, config: DatabaseConfig, folders: Folders) -> None:
         with self._lock:
             if self._pool is not None:
                 return
-            engine = Engine(self.name, config, folders)
-            seam.substitute(self, engine)
-            seam.refuse(self, engine)
-            engine.create()
-            pool = Pool(engine, _write_lock_of(engine))
-            pool.open()
-            self._file = None if engine.file is None else engine.file.absolute()
-            self._config, self._folders, self._pool = config, folders, pool
-            names = engine.file_names()
-            self._finalizer = finalize(self, _abandon, pool, names)
-            self._finalizer.atexit = False
-            self._shut = False
-            live.add(self, names)
+            try:
+                self._opener = threading.get_ident()
+                self._open(config, folders)
+            finally:
+                self._opener = 0
+
+    def _open(self, config: DatabaseConfig, folders: Folders) -> None:
+        """Open it. The caller holds the lock."""
+        engine = Engine(self.name, config, folders)
+        seam.substitute(self, engine)
+        seam.refuse(self, engine)
+        engine.create()
+        pool = Pool(engine, _write_lock_of(engine))
+        pool.open()
+        self._file = None if engine.file is None else engine.file.absolute()
+        self._config, self._folders, self._pool = config, folders, pool
+        names = engine.file_names()
+        self._finalizer = finalize(self, _abandon, pool, names)
+        self._finalizer.atexit = False
+        self._shut = False
+        live.add(self, names)
 
     def close(self, timeout: float | None = None) -> None:
         """Close every connection; wait for those in use, then interrupt what they run.
@@ -330,7 +344,7 @@ class Database(metaclass=_Listed):
 
     def forget(self) -> None:
         """After a fork, in the child: open anew when it is used next."""
-        self._lock, self._held_for_fork = threading.Lock(), False
+        self._lock, self._held_for_fork, self._opener = threading.Lock(), False, 0
         for pool in self._aside:
             pool.fork.is_over()  # nothing of it is open, so it can be used here
         if self._pool is not None and self._config is not None:
