@@ -5,6 +5,7 @@ import tempfile
 from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
+from weakref import ref
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -176,7 +177,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(target=loans, read_only=st.booleans())
     def borrow(self, read_only: bool) -> Connection | None:
         self.requests += 1
-        borrower = Borrower(self.database, self)
+        borrower = Borrower(self.database, ref(self))
         try:
             connection = self.database.lend(borrower, read_only=read_only)
         except (PoolTimeout, TooManyRequests):

@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import gc
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from typing import Any, Protocol
-from weakref import ref
+from typing import Protocol, TypeAlias
 
 from ..errors import TransactionError
 from ..sqlite.raw import execute, primary_code
 
+Begin: TypeAlias = Callable[[], None]
+"""What begins a transaction."""
+nobody_can_tell: Callable[[], object] = int
+"""Instead of what returns None when a ``with`` statement is over. It returns 0."""
 _names = count(1)
 
 
@@ -31,10 +35,6 @@ class Transactional(Protocol):
     @property
     def in_transaction(self) -> bool:
         """Whether SQLite has a transaction open."""
-        ...
-
-    def begin_transaction(self, *, read_only: bool) -> None:
-        """Begin one, and wait for the write lock before, unless it only reads."""
         ...
 
     def commit_now(self) -> None:
@@ -65,32 +65,20 @@ class Transactional(Protocol):
 class Block:
     """What one ``with`` statement has begun.
 
-    ``_statement`` refers to what only that statement holds, until it is left in whichever way;
-    None if nobody can tell: see ``statement_exit.py``.
+    ``statement()`` returns what only that statement holds, and None when it is over: left in
+    whichever way, or just about to be. It returns 0 if nobody can tell: see
+    ``statement_exit.py``.
     """
 
-    __slots__ = ("_statement", "ended", "entered", "in_stack", "savepoint")
-
-    def __init__(self) -> None:
-        self._statement: ref[Any] | None = None
-        self.entered = False
-        self.ended = False
-        self.in_stack = False  # of an ExitStack, which leaves circles of references behind
-        self.savepoint = ""
-
-    def belongs_to(self, statement: Any) -> None:
-        """Say which callable the interpreter holds for it."""
-        self._statement = ref(statement)
-
-    @property
-    def statement(self) -> Any:
-        """What only its ``with`` statement holds; None if nobody can tell."""
-        return None if self._statement is None else self._statement()
+    statement: Callable[[], object] = nobody_can_tell
+    entered = False
+    in_stack = False  # of an ExitStack, which leaves circles of references behind
+    savepoint = ""
 
     @property
     def is_over(self) -> bool:
         """Whether its ``with`` statement is left, or just about to be."""
-        return self.ended or (self._statement is not None and self._statement() is None)
+        return self.statement() is None
 
 
 class Blocks:
@@ -108,9 +96,10 @@ class Blocks:
 
     def check(self, db: Transactional) -> None:
         """Undo what an interrupted block has left; raise if the transaction was lost."""
-        if self.stack and self.stack[-1].is_over:
+        stack = self.stack
+        if stack and stack[-1].statement() is None:
             self.undo_what_is_over(db)
-        if self.stack and not db.in_transaction:
+        if stack and not db.in_transaction:
             raise db.lost()
 
     def undo_what_is_over(self, db: Transactional) -> None:
@@ -119,19 +108,17 @@ class Blocks:
         if position is not None:
             self._undo(db, position)
 
-    def begin(self, db: Transactional, block: Block, *, read_only: bool = False) -> None:
+    def begin(self, db: Transactional, block: Block, begin_transaction: Begin) -> None:
         """Begin a transaction, or a savepoint inside a block that has begun one.
 
         A transaction that is pending without a block is taken over, as in sqlite3.
         """
-        if any(each.in_stack for each in self.stack):
-            gc.collect()  # or a block that is over may not look so
-        self.undo_what_is_over(db)
-        self.check(db)
+        if self.stack:
+            self._look_around(db)
         was_open = db.in_transaction
         try:
             if not was_open:
-                db.begin_transaction(read_only=read_only)
+                begin_transaction()
             elif self.stack:
                 block.savepoint = f"sqlite_container_{next(_names)}"
                 execute(db, f"SAVEPOINT {block.savepoint}")  # type: ignore[arg-type]
@@ -141,52 +128,61 @@ class Blocks:
             self._take_back(db, block, was_open=was_open)
             raise
 
-    def end(self, db: Transactional, block: Block, *, failed: bool) -> None:
-        """Commit, or roll back if the block failed; an inner block ends its savepoint only.
+    def _look_around(self, db: Transactional) -> None:
+        """Undo what is over; raise if the transaction was lost."""
+        if any(each.in_stack for each in self.stack):
+            gc.collect()  # or a block that is over may not look so
+        self.undo_what_is_over(db)
+        self.check(db)
+
+    def end(self, db: Transactional, block: Block, kind: type[BaseException] | None) -> None:
+        """Commit, or roll back for an exception of ``kind``; an inner block ends its savepoint.
 
         Raises :class:`TransactionLost`, and :class:`TransactionError` for a block that ends
         before one that was begun inside it.
         """
-        if not block.entered and self.stack:
-            block = self.stack[-1]  # __exit__() was called by hand
-        if block not in self.stack:
+        stack, failed = self.stack, kind is not None
+        if stack and not block.entered:
+            block = stack[-1]  # __exit__() was called by hand
+        in_order = bool(stack) and stack[-1] is block
+        if not in_order and block not in stack:
             if failed:
                 return
             raise db.lost() if not block.entered else _out_of_order()
-        block.ended = True  # from here an exception has it undone, by who comes next
-        position = self.stack.index(block)
-        in_order = position == len(self.stack) - 1
-        if failed or not in_order:
-            self._undo(db, position)
-        else:
-            self._keep(db, position)
-        if not failed and not in_order:
+        block.statement = type(None)  # from here an exception has it undone, by who comes next
+        if in_order and not failed:
+            self._keep(db, block)
+            return
+        self._undo(db, stack.index(block))
+        if not failed:
             raise _out_of_order()
 
-    def _keep(self, db: Transactional, position: int) -> None:
+    def _keep(self, db: Transactional, block: Block) -> None:
+        """End the innermost block, and keep what it has done."""
         if not db.in_transaction:
             db.end_writing()  # or what is open keeps an interrupt in force
-            del self.stack[position:]
+            self.stack.pop()
             raise db.lost()
         try:
-            self._release(db, self.stack[position].savepoint)
-        except BaseException:
-            self._undo(db, position)
-            raise
-        del self.stack[position:]
-
-    def _release(self, db: Transactional, savepoint: str) -> None:
-        try:
-            if savepoint:
-                execute(db, f"RELEASE {savepoint}")  # type: ignore[arg-type]
+            if block.savepoint:
+                execute(db, f"RELEASE {block.savepoint}")  # type: ignore[arg-type]
             else:
                 db.commit_now()
-        except sqlite3.OperationalError as error:
-            if primary_code(error) == sqlite3.SQLITE_BUSY and db.still_writes_rows():
-                raise db.unfinished("COMMIT") from error  # before they are finished below
-            if _is_missing(error):
-                raise _savepoint_is_gone() from error
+        except BaseException as error:
+            better = self._in_words(db, error)
+            self._undo(db, len(self.stack) - 1)
+            if better is not None:
+                raise better from error
             raise
+        self.stack.pop()
+
+    def _in_words(self, db: Transactional, error: BaseException) -> Exception | None:
+        """Return what says more than the error of a block that could not end, if anything does."""
+        if not isinstance(error, sqlite3.OperationalError):
+            return None
+        if primary_code(error) == sqlite3.SQLITE_BUSY and db.still_writes_rows():
+            return db.unfinished("COMMIT")
+        return _savepoint_is_gone() if _is_missing(error) else None
 
     def _undo(self, db: Transactional, position: int) -> None:
         """Undo a block, and those inside it; the ones around it go on."""

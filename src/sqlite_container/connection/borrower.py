@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Thread, current_thread
 from typing import Any, Protocol
-from weakref import ref
 
-from ..threads.liveness import is_unwound, sign_of_life
+from ..threads.liveness import is_unwound, this_thread
 from .origin import Call, Origin, caller, line_of
 
 
@@ -14,7 +14,8 @@ class Borrower(Protocol):
     """The one who has a connection: a thread for the length of a block, or a request.
 
     ``current`` and ``expected`` tell whether the code that runs now is where the connection was
-    lent to, beside the thread: they agree there, and cost little to ask.
+    lent to, beside the thread: they agree there, and cost little to ask. ``current`` is None where
+    the thread says it all.
     """
 
     thread: Thread
@@ -57,23 +58,24 @@ class Borrower(Protocol):
 class ThreadBorrower:
     """A thread that has a connection for the length of a block.
 
-    ``keeps`` is kept alive for as long as the loan lasts. ``block`` lives as long as the block
-    that has the connection: if an exception came before that had begun, nobody else will give
-    the connection back.
+    ``keeps`` is kept alive for as long as the loan lasts. ``block`` returns None when the block is
+    over that has the connection: if an exception came before that had begun, nobody else will
+    give the connection back.
     """
 
     __slots__ = ("_alive", "_block", "called_from", "keeps", "thread")
 
     streaming = False
-    current: Any = dict[None, object]().get
-    expected: Any = type(None)
+    current: Any = None
+    expected: Any = object
 
-    def __init__(self, keeps: object, block: object) -> None:
+    def __init__(self, keeps: object, block: Callable[[], object]) -> None:
+        life = this_thread.life
         self.keeps = keeps
-        self.thread = current_thread()
-        self.called_from: Call | None = caller(3)
-        self._alive = sign_of_life()
-        self._block = ref(block)
+        self.thread = life.thread
+        self.called_from: Call | None = caller(4)
+        self._alive = life.sign
+        self._block = block
 
     def may_use_it_here(self) -> bool:
         """Tell whether the thread is the one that it was lent to."""

@@ -43,6 +43,11 @@ _DAMAGED = (
 )
 """Errors after which a connection that writes is not lent again."""
 
+_BEGINS = (Kind.BEGIN, Kind.CONTROL, Kind.SAVEPOINT)
+"""The statements that may begin a transaction by themselves."""
+_NO_LOCK = (Kind.CONTROL, Kind.SAVEPOINT, Kind.SETTING)
+"""The statements that need no write lock."""
+
 
 class Connection(sqlite3.Connection):
     """A ``sqlite3.Connection`` that belongs to one borrower at a time.
@@ -61,7 +66,7 @@ class Connection(sqlite3.Connection):
         "_current",
         "_deadline",  # the moment that the progress handler compares with
         "_expected",
-        "_outside",  # when the last statement began outside of a transaction
+        "_outside",  # when the transaction began that is open, if one is
         "altered",  # what the borrower has changed that cannot be set back; None if nothing
         "blocks",
         "born",
@@ -102,8 +107,8 @@ class Connection(sqlite3.Connection):
         self._autocommit: bool | None = None
         self._outside = 0.0
         self.next_block: Block | None = None
-        self._current: Callable[[None], object] = lambda _: None
-        self._expected: Callable[[], object] = lambda: None
+        self._current: Callable[[None], object] | None = None  # see Borrower
+        self._expected: Callable[[], object] = object
         super().__init__(**arguments)
 
     def __repr__(self) -> str:
@@ -121,30 +126,39 @@ class Connection(sqlite3.Connection):
         return self._new_cursor(Cursor if factory is None else owned(factory, Cursor))
 
     def _new_cursor(self, factory: Any) -> Any:
+        cursor = self._plain_cursor(factory)
+        if isinstance(cursor, Cursor):
+            cursor.prepare()
+            cursor.kept = True
+        self.cursors.add(cursor)
+        return cursor
+
+    def _plain_cursor(self, factory: Any) -> Any:
         try:
-            cursor = super().cursor(factory)
+            return super().cursor(factory)
         except sqlite3.ProgrammingError:
             self.check()  # who does not hold it is told so, whether or not it is closed by now
             if not self.parked:
                 raise
             self.lender.reopen(self)
-            cursor = super().cursor(factory)
-        if isinstance(cursor, Cursor):
-            cursor.prepare()
-        else:
-            self.cursors.add(cursor)
-        return cursor
+            return super().cursor(factory)
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        cursor: Cursor = self._new_cursor(Cursor)
-        return cursor.execute(sql, parameters)
+        cursor: Cursor
+        try:
+            cursor = super().cursor(Cursor)
+        except sqlite3.ProgrammingError:
+            cursor = self._plain_cursor(Cursor)
+        return cursor.execute_first(sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
-        cursor: Cursor = self._new_cursor(Cursor)
+        cursor: Cursor = self._plain_cursor(Cursor)
+        cursor.prepare()
         return cursor.executemany(sql, parameters)
 
     def executescript(self, script: str, /) -> sqlite3.Cursor:
-        cursor: Cursor = self._new_cursor(Cursor)
+        cursor: Cursor = self._plain_cursor(Cursor)
+        cursor.prepare()
         return cursor.executescript(script)
 
     def blobopen(  # type: ignore[override]
@@ -174,7 +188,15 @@ class Connection(sqlite3.Connection):
         return _Transaction(self, read_only=read_only)
 
     def __enter__(self) -> Self:
-        self.begin_block(next_block(self))
+        block = self.next_block
+        if block is None or block.statement() is None:
+            block = next_block(self)
+        else:
+            self.next_block = None
+        if self.read_only:
+            self.begin_block(block)
+        else:
+            self._run_step("BEGIN IMMEDIATE", self.blocks.begin, block, self._begin_writing)
         return self
 
     if TYPE_CHECKING:
@@ -190,9 +212,10 @@ class Connection(sqlite3.Connection):
 
     def begin_block(self, block: Block, *, read_only: bool = False) -> None:
         """Begin a transaction, or a savepoint inside a block that has begun one."""
-        read_only = read_only or self.read_only
-        what = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-        self._run(what, partial(self.blocks.begin, self, block, read_only=read_only))
+        if read_only or self.read_only:
+            self._run_step("BEGIN", self.blocks.begin, block, self._begin_snapshot)
+        else:
+            self._run_step("BEGIN IMMEDIATE", self.blocks.begin, block, self._begin_writing)
 
     def end_block(
         self,
@@ -202,11 +225,10 @@ class Connection(sqlite3.Connection):
         trace: TracebackType | None,
     ) -> Literal[False]:
         """Commit, or roll back if the block raised; an inner block ends its savepoint only."""
-        failed = kind is not None
-        if failed and (self.foreign or self._is_cleaned_up()):
-            return False
-        what = "ROLLBACK" if failed else "COMMIT"
-        self._run(what, partial(self.blocks.end, self, block, failed=failed))
+        if kind is None:
+            self._run_step("COMMIT", self.blocks.end, block, None)
+        elif not self.foreign and not self._is_cleaned_up():
+            self._run_step("ROLLBACK", self.blocks.end, block, kind)
         return False
 
     def commit(self) -> None:
@@ -221,16 +243,33 @@ class Connection(sqlite3.Connection):
         self._run("ROLLBACK", super().rollback)
         self._next_transaction_only_reads()
 
-    def begin_transaction(self, *, read_only: bool) -> None:
-        """Begin a transaction, for a block that is inside already."""
-        if read_only:
-            raw.execute(self, "BEGIN")
-            return
-        self._take_write_lock("BEGIN IMMEDIATE")
-        self._begin_immediate()
+    def _begin_snapshot(self) -> None:
+        raw.execute(self, "BEGIN")
+        self._note_beginning()
+
+    def _begin_writing(self) -> None:
+        lock, timeout = self.lender.write_lock, self.lender.busy_timeout
+        running = self.running
+        now = monotonic() if running is None else running[1]
+        if lock.holder is not self:
+            try:
+                now = lock.acquire(self, timeout, now)
+            except write_lock.Failed as failure:
+                raise self._told(failure, "BEGIN IMMEDIATE", now) from None
+        begin_immediate(self, lock.contention, timeout, now)
+        self._outside = now
+
+    def _note_beginning(self) -> None:
+        """Note since when a transaction is open, that is since what runs now began."""
+        running = self.running
+        if running is not None:
+            self._outside = running[1]
 
     def commit_now(self) -> None:
         """Commit, for a block that is inside already."""
+        if self._autocommit is None:
+            super().commit()
+            return
         if self._autocommit and self.in_transaction:
             raw.execute(self, "COMMIT")
         else:
@@ -245,20 +284,11 @@ class Connection(sqlite3.Connection):
             super().rollback()
         self._next_transaction_only_reads()
 
-    def _begin_immediate(self) -> None:
-        lender = self.lender
-        altered, self.altered = self.altered, "PRAGMA busy_timeout"
-        try:
-            begin_immediate(self, lender.write_lock.contention, lender.busy_timeout, self.gave_up)
-        except sqlite3.Error:
-            self.altered = altered
-            raise
-        self.altered = altered
-
     def _next_transaction_only_reads(self) -> None:
         """Release the write lock with ``autocommit=False``: there the next one is open already."""
         if self._autocommit is False:
             self.lender.write_lock.release(self)
+            self._note_beginning()
 
     def _refuse_in_block(self, sql: str) -> None:
         if self.blocks.stack:
@@ -280,7 +310,7 @@ class Connection(sqlite3.Connection):
             return False
         if borrower.may_use_it_here() and self.running is None:
             sqlite3.Connection.rollback(self)
-            self._release_write_lock()
+            self.lender.write_lock.release(self)
         return True
 
     def lost(self) -> TransactionLost:
@@ -308,22 +338,29 @@ class Connection(sqlite3.Connection):
         the statement, so that it can end if nothing happens in it.
         """
         sql = mark[0]
-        if kind is None and self.blocks.stack:
-            self._refuse_script_in_block(sql)
-        if kind is Kind.CONTROL or kind is Kind.BEGIN:
-            self._refuse_in_block(sql)
-        elif kind is None or kind is Kind.SETTING or kind is Kind.SCHEMA:
+        if kind is None or kind in _BEGINS:
+            self._prepare_control(kind, sql)
+        if kind is None or kind is Kind.SETTING or kind is Kind.SCHEMA:
             note_changes(self, kind, sql, parameters)
-        if self.read_only or kind is Kind.CONTROL or kind is Kind.SETTING:
+        if self.read_only or kind in _NO_LOCK:
             return None
         if self.lender.write_lock.holder is not self:
             self._take_write_lock(sql)
             self._restart_clock()
         if kind is not Kind.CHANGE or self.in_transaction or not self._begins_implicitly:
             return None
-        self._begin_immediate()
+        self._begin_writing()
         self._restart_clock()
         return self.total_changes
+
+    def _prepare_control(self, kind: Kind | None, sql: str) -> None:
+        """Refuse what would end a block; note since when a transaction is open."""
+        if kind is None and self.blocks.stack:
+            self._refuse_script_in_block(sql)
+        elif kind is Kind.CONTROL or kind is Kind.BEGIN:
+            self._refuse_in_block(sql)
+        if not self.in_transaction:
+            self._note_beginning()
 
     def _restart_clock(self) -> None:
         """Do not count the wait for the write lock as part of the statement."""
@@ -416,29 +453,31 @@ class Connection(sqlite3.Connection):
 
     def check(self) -> None:
         """Raise :class:`NotYourConnection` for whoever does not hold the connection."""
-        if self.thread != get_ident() or self._current(None) is not self._expected():
+        current = self._current
+        is_elsewhere = current is not None and current(None) is not self._expected()
+        if is_elsewhere or self.thread != get_ident():
             self._admit()
 
     def mark(self, what: str) -> Mark:
         """Make a mark for this thread, to be inside with."""
-        if self.running is not None:
-            self.forget_stale_mark()
-        return what, monotonic(), get_ident(), self.running
+        return what, monotonic(), get_ident(), self.around()
 
     def mark_again(self, mark: Mark) -> Mark:
         """Make another mark for the rows of a statement, in this thread."""
-        if self.running is not None:
-            self.forget_stale_mark()
-        return mark[0], mark[1], get_ident(), self.running
+        return mark[0], mark[1], get_ident(), self.around()
 
-    def forget_stale_mark(self) -> None:
-        """Take back a mark that was left behind, because an exception came at the wrong moment."""
+    def around(self) -> Mark | None:
+        """Return the mark of what is running already; one that was left behind is taken back.
+
+        That happens where an exception came at the wrong moment.
+        """
         mark = self.running
         if mark is None or not is_stale(mark) or self.running is not mark:
-            return
+            return self.running
         self.running = None
         if not is_stale(mark) and self.running is None:
             self.running = mark  # its thread has come back in meanwhile, with the same mark
+        return self.running
 
     def enter(self, mark: Mark) -> None:
         """Say that this thread is inside SQLite now, through this connection.
@@ -447,19 +486,22 @@ class Connection(sqlite3.Connection):
         Raises :class:`NotYourConnection` for who does not hold it, and while another thread is
         inside.
         """
-        if self.thread != mark[2] or self._current(None) is not self._expected():
+        current = self._current
+        if current is not None and current(None) is not self._expected():
             self._admit()
-        # No call between this test and the store: no other thread can come between them.
+        # No call between such a test and the store: no other thread can come between them.
         if self.thread == mark[2] and self.running is mark[3]:
             self.running = mark
         else:
-            self._refuse("another thread of its request is using it at this moment")
+            self._admit()
+            if self.thread == mark[2] and self.running is mark[3]:
+                self.running = mark
+            else:
+                self._refuse("another thread of its request is using it at this moment")
         if self.parked:
             parking.unpark(self, mark)
         if self.timed:
             self._restart_clock()
-        if not self.in_transaction:
-            self._outside = mark[1]
 
     def leave(self) -> None:
         """Tidy up when this thread is outside again: ``running`` has been set back.
@@ -472,18 +514,42 @@ class Connection(sqlite3.Connection):
             if self.timed:
                 self._deadline[0] = outer[1] + (self.lender.statement_timeout or inf)
             return
-        if self.lender.write_lock.holder is self and not self._writes():
-            self.lender.write_lock.release(self)
+        lock = self.lender.write_lock
+        cursors = self.cursors
+        if (
+            lock.holder is self
+            and not self.in_transaction
+            and not (cursors.may_write and cursors.still_write())
+        ):
+            lock.release(self)
         if self.left_behind:
             self.left_behind = False
             self.lender.finish_return(self)
 
-    def _run(self, what: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _run(self, what: str, call: Callable[..., Any], *args: Any) -> Any:
         """Call what goes into SQLite's code, and say meanwhile who is inside."""
-        mark = self.mark(what)
+        outer = self.running
+        mark = what, monotonic(), get_ident(), outer if outer is None else self.around()
         try:
             self.enter(mark)
-            return call(*args, **kwargs)
+            return call(*args)
+        except BaseException as error:
+            self.failed(error, mark)
+            raise
+        finally:
+            if self.running is mark:
+                self.running = mark[3]
+            self.leave()
+
+    def _run_step(
+        self, what: str, step: Callable[..., Any], block: Block, more: Callable[..., Any] | None
+    ) -> None:
+        """Begin or end a block. The same as ``_run()``, where its ``*args`` would cost too much."""
+        outer = self.running
+        mark = what, monotonic(), get_ident(), outer if outer is None else self.around()
+        try:
+            self.enter(mark)
+            step(self, block, more)
         except BaseException as error:
             self.failed(error, mark)
             raise
@@ -515,24 +581,23 @@ class Connection(sqlite3.Connection):
 
     def _take_write_lock(self, sql: str) -> None:
         """Wait in the write queue of the file; nothing to do if it is held, or only read."""
-        lock = self.lender.write_lock
+        lock, began = self.lender.write_lock, monotonic()
         if self.read_only or lock.holder is self:
             return
-        began = monotonic()
         try:
-            lock.acquire(self, self.lender.busy_timeout)
-        except write_lock.TimedOut:
-            raise error_translation.busy(self._situation((sql, began, 0, None))) from None
-        except write_lock.Deadlock:
-            situation = self._situation((sql, began, 0, None))
-            thread, is_own = current_thread().name, lock.is_held_here()
-            raise error_translation.deadlock(situation, thread=thread, is_own=is_own) from None
-        except write_lock.Withdrawn:
-            raise DatabaseClosed(self.revoked) from None
+            lock.acquire(self, self.lender.busy_timeout, began)
+        except write_lock.Failed as failure:
+            raise self._told(failure, sql, began) from None
 
-    def _release_write_lock(self) -> None:
-        if self.lender.write_lock.holder is self:
-            self.lender.write_lock.release(self)
+    def _told(self, failure: write_lock.Failed, sql: str, began: float) -> Exception:
+        """Make the error for who did not get the write lock."""
+        if isinstance(failure, write_lock.Withdrawn):
+            return DatabaseClosed(self.revoked)
+        situation = self._situation((sql, began, 0, None))
+        if isinstance(failure, write_lock.TimedOut):
+            return error_translation.busy(situation)
+        thread, is_own = current_thread().name, self.lender.write_lock.is_held_here()
+        return error_translation.deadlock(situation, thread=thread, is_own=is_own)
 
     # -- lent and given back ------------------------------------------------------------
 
@@ -550,7 +615,7 @@ class Connection(sqlite3.Connection):
         self._current = borrower.current
         self._expected = borrower.expected
         self.borrower = borrower
-        self.since = monotonic()
+        self.since = self._outside = monotonic()
         self.reported = False
         self.thread = get_ident()
 
@@ -560,9 +625,7 @@ class Connection(sqlite3.Connection):
         Otherwise who is inside ends the loan when he leaves.
         """
         self.borrower, self.thread = None, 0
-        if self.running is not None:
-            self.forget_stale_mark()
-        if self.running is None:
+        if self.running is None or self.around() is None:
             return True
         self.left_behind = True
         return self._nobody_took_it()
@@ -581,7 +644,7 @@ class Connection(sqlite3.Connection):
         """Finish cursors, roll back, restore: for the next borrower.
 
         The caller has set ``running``: nobody else is inside. Tells whether a transaction was
-        open. Afterwards ``is_usable`` tells whether there can be a next borrower.
+        open. Afterwards it can be lent again, unless it is ``altered``, closed or parked.
         """
         uncommitted = False
         try:
@@ -594,8 +657,10 @@ class Connection(sqlite3.Connection):
                     self.restore()
             return uncommitted
         finally:
-            self.blocks.stack.clear()
-            self._release_write_lock()
+            if self.blocks.stack:
+                self.blocks.stack.clear()
+            if self.lender.write_lock.holder is self:
+                self.lender.write_lock.release(self)
 
     def restore(self) -> None:
         """Set back the attributes of sqlite3's to what is configured."""
@@ -620,11 +685,6 @@ class Connection(sqlite3.Connection):
                 return str(descriptor.__name__)
         return ""
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether nothing has changed that the next borrower could notice."""
-        return self.altered is None and not self.closed and not self.parked
-
     def revoke(self, why: str) -> None:
         """Refuse every further use, by the borrower too; what runs at this moment goes on."""
         self.revoked = why
@@ -643,7 +703,8 @@ class Connection(sqlite3.Connection):
         return min(began, default=None)
 
     def _writes(self) -> bool:
-        return self.in_transaction or self.cursors.still_write()
+        cursors = self.cursors
+        return self.in_transaction or (cursors.may_write and cursors.still_write())
 
     def may_write_now(self) -> bool:
         """Tell whether it has a transaction open in which it can write."""
@@ -684,14 +745,14 @@ class Connection(sqlite3.Connection):
         super().interrupt()
 
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:
-        self._run("backup()", super().backup, target, **options)
+        self._run("backup()", partial(super().backup, target, **options))
 
     def iterdump(self, **options: Any) -> Iterator[str]:  # type: ignore[override]
         self.check()
         return super().iterdump(**options)
 
     def serialize(self, **options: Any) -> bytes:
-        data: bytes = self._run("serialize()", super().serialize, **options)
+        data: bytes = self._run("serialize()", partial(super().serialize, **options))
         return data
 
     def deserialize(self, data: Any, /, **options: Any) -> None:
@@ -779,10 +840,10 @@ class Connection(sqlite3.Connection):
         """Call what leaves a connection that is replaced when it goes back."""
         self.check()
         self.altered = what
-        return self._run(what, call, *args, **options)
+        return self._run(what, partial(call, *args, **options))
 
 
-entrances.add(Connection._run.__code__)
+entrances |= {Connection._run.__code__, Connection._run_step.__code__}
 
 
 class _Transaction:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from ..errors import NotYourConnection
-from ..sqlite.statements import Kind, kind_of
+from ..sqlite.statements import Kind, kinds
 from .blob import Entrance
 from .blocks import Blocks, Transactional
 from .inside import Mark, entrances
+from .lender import Lender
 
 
 class StatementRunner(Entrance, Transactional, Protocol):
@@ -23,11 +25,16 @@ class StatementRunner(Entrance, Transactional, Protocol):
     thread: int
     timed: bool
     left_behind: bool
+    lender: Lender
     blocks: Blocks
     cursors: Any
 
     def mark_again(self, mark: Mark) -> Mark:
         """Make another mark for the rows of a statement, in this thread."""
+        ...
+
+    def around(self) -> Mark | None:
+        """Return the mark of what is running already; one that was left behind is taken back."""
         ...
 
     def prepare(self, kind: Kind | None, mark: Mark, parameters: Any = ()) -> int | None:
@@ -51,7 +58,7 @@ class StatementRunner(Entrance, Transactional, Protocol):
         ...
 
 
-_SLOTS = ("_mark", "began", "writes")
+_SLOTS = ("_mark", "began", "kept", "writes")
 _UNKNOWN: Mark = ("fetching rows", 0.0, 0, None)
 
 
@@ -60,7 +67,8 @@ class Cursor(sqlite3.Cursor):
 
     The connection's own ``execute()`` and its kin open a cursor and call it, so these methods
     see every statement and every row. ``began`` is when it began to give rows, None if it has no
-    more to give; ``writes`` whether its statement writes.
+    more to give; ``writes`` whether its statement writes; ``kept`` whether the connection knows it,
+    which it has to as soon as there are rows, or somebody has asked for the cursor itself.
     """
 
     __slots__ = _SLOTS
@@ -68,59 +76,96 @@ class Cursor(sqlite3.Cursor):
     if TYPE_CHECKING:
         connection: StatementRunner  # type: ignore[assignment]
         began: float | None
+        kept: bool
         writes: bool
         _mark: Mark
 
     def prepare(self) -> None:
         """Set what a new cursor needs. Not in ``__init__()``: sqlite3 would call that slowly."""
-        self._mark, self.began, self.writes = _UNKNOWN, None, False
-        self.connection.cursors.add(self)
+        self._mark, self.began, self.writes, self.kept = _UNKNOWN, None, False, False
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        return self._run(super().execute, kind_of(sql), sql, parameters)
+        if not hasattr(self, "_mark"):
+            self._prepare_late()
+        return self._run(super().execute, kinds[sql], sql, parameters)
+
+    def execute_first(self, sql: str, given: Any) -> Self:
+        """Prepare and execute, for the connection's own ``execute()``."""
+        self._mark, self.began, self.writes, self.kept = _UNKNOWN, None, False, False
+        return self._run(super().execute, kinds[sql], sql, given)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Self:
-        kind = kind_of(sql)
+        if not hasattr(self, "_mark"):
+            self._prepare_late()
+        kind = kinds[sql]
         return self._run(super().executemany, kind, sql, self.connection.checked(parameters))
 
     def executescript(self, script: str, /) -> Self:
+        if not hasattr(self, "_mark"):
+            self._prepare_late()
         connection, run_by_itself = self.connection, super().executescript
 
-        def run(text: str) -> None:
+        def run(text: str, _: Any) -> None:
             if connection.in_a_block():  # asked here, when a block that is over has been undone
                 connection.run_in_block(self, text)
             else:
                 run_by_itself(text)
 
-        return self._run(run, None, script)
+        return self._run(run, None, script, ())
 
-    def _run(
-        self, call: Callable[..., object], kind: Kind | None, sql: str, *parameters: Any
+    def _run(  # noqa: C901  (in one, for it was measured what the calls cost)
+        self, call: Callable[..., object], kind: Kind | None, sql: str, given: Any
     ) -> Self:
-        """Run a statement; ``kind`` is None for a script."""
+        """Run a statement with the parameters that are given; ``kind`` is None for a script."""
         connection = self.connection
-        if not hasattr(self, "_mark"):
-            self.prepare()  # it was made by its class
-        mark = connection.mark(sql)
+        outer = connection.running
+        mark = sql, monotonic(), get_ident(), outer if outer is None else connection.around()
+        stack = connection.blocks.stack
+        goes_on = False  # a block, and with it the transaction
         began_at = None
         try:
             connection.enter(mark)
-            if connection.blocks.stack:
-                connection.blocks.check(connection)
-            if kind is not Kind.READ:
-                began_at = connection.prepare(kind, mark, *parameters)
-            call(sql, *parameters)
+            if stack:
+                if stack[-1].statement() is None or not connection.in_transaction:
+                    connection.blocks.check(connection)
+                goes_on = bool(stack)
+            holder: object = connection.lender.write_lock.holder
+            if kind is not Kind.READ and not (
+                kind is Kind.CHANGE and stack and holder is connection
+            ):
+                began_at = connection.prepare(kind, mark, given)
+            call(sql, given)
             self._mark = mark
-            self.began = mark[1] if self.description else None
-            self.writes = kind is Kind.CHANGE or kind is Kind.WRITE
+            if self.description:
+                if not self.kept:
+                    self._be_known()
+                self.began = mark[1]
+                self.writes = kind is Kind.CHANGE or kind is Kind.WRITE
+                if self.writes:
+                    connection.cursors.add_writing(self)
+            else:
+                self.began, self.writes = None, False
             return self
         except BaseException as error:
+            goes_on = False
+            if not self.kept:
+                self._be_known()
             connection.failed(error, mark, began_at)
             raise
         finally:
             if connection.running is mark:
                 connection.running = mark[3]
-            connection.leave()
+            if not goes_on or connection.left_behind or mark[3] is not None:
+                connection.leave()
+
+    def _prepare_late(self) -> None:
+        """Do what the connection does for others: it was made by its class."""
+        self.prepare()
+        self._be_known()
+
+    def _be_known(self) -> None:
+        self.connection.cursors.add(self)
+        self.kept = True
 
     def fetchone(self) -> Any:
         row = self._fetch(super().fetchone)

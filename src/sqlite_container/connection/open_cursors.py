@@ -21,12 +21,14 @@ class OpenCursors:
     Only the connection's user adds to them; any thread may look at them.
     """
 
-    __slots__ = ("_blobs", "_cursors", "_limit")
+    __slots__ = ("_blobs", "_cursors", "_limit", "_writing", "may_write")
 
     def __init__(self) -> None:
         self._cursors: list[ref[Any]] = []
+        self._writing: list[ref[Any]] = []  # the cursors of them that may have rows to give yet
         self._blobs: list[ref[Blob]] = []
         self._limit = _MANY
+        self.may_write = False  # whether it is worth while to ask still_write()
 
     def add(self, cursor: Any) -> None:
         """Remember a cursor for as long as it lives."""
@@ -36,8 +38,14 @@ class OpenCursors:
             self._cursors = [each for each in cursors if each() is not None]
             self._limit = _MANY + 2 * len(self._cursors)
 
+    def add_writing(self, cursor: Any) -> None:
+        """Remember one whose statement writes, and has rows to give."""
+        self.may_write = True
+        self._writing = [ref(cursor), *map(ref, self._still_writing())]
+
     def add_blob(self, blob: Blob) -> None:
         """Remember a blob for as long as it lives."""
+        self.may_write = True
         self._blobs = [*(each for each in self._blobs if each() is not None), ref(blob)]
 
     def __iter__(self) -> Iterator[Any]:
@@ -52,9 +60,10 @@ class OpenCursors:
 
     def still_write(self) -> bool:
         """Tell whether SQLite keeps the lock for one of them: a blob, an unread RETURNING."""
-        return any(blob.is_open and blob.writes for blob in self._living_blobs()) or any(
-            True for _ in self._writing()
-        )
+        if not self._writing and not self._blobs:
+            return False
+        blobs = any(blob.is_open and blob.writes for blob in self._living_blobs())
+        return blobs or bool(self._still_writing())
 
     def reading_since(self) -> list[float]:
         """Return since when each cursor has rows to give."""
@@ -63,7 +72,7 @@ class OpenCursors:
 
     def end_writing(self) -> None:
         """Finish the statements that write and have rows to give yet, and close such blobs."""
-        for cursor in list(self._writing()):
+        for cursor in self._still_writing():
             sqlite3.Cursor.execute(cursor, "SELECT 1 WHERE 0")
             cursor.began = None
         for blob in self._living_blobs():
@@ -72,14 +81,16 @@ class OpenCursors:
 
     def finish(self) -> None:
         """Close all of them; a cursor that somebody kept can say why."""
+        if not self._cursors and not self._blobs:
+            return
         for reference in self._cursors:
             if (cursor := reference()) is not None:
                 sqlite3.Cursor.close(cursor)
                 turn_into_returned(cursor)
         for blob in self._living_blobs():
             blob.finish()
-        if self._cursors or self._blobs:
-            self._cursors, self._blobs = [], []
+        self._cursors, self._blobs, self._writing = [], [], []
+        self.may_write = False
 
     def keep_for_ever(self) -> None:
         """Leave them, in a forked child: they are the parent's, and are never finalized here."""
@@ -90,8 +101,6 @@ class OpenCursors:
     def _living_blobs(self) -> list[Blob]:
         return [blob for each in self._blobs if (blob := each()) is not None]
 
-    def _writing(self) -> Iterator[Any]:
-        for reference in self._cursors:
-            cursor: Any = reference()
-            if getattr(cursor, "writes", False) and cursor.began is not None:
-                yield cursor
+    def _still_writing(self) -> list[Any]:
+        cursors = [reference() for reference in self._writing]
+        return [each for each in cursors if getattr(each, "began", None) is not None]

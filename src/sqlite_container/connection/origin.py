@@ -21,13 +21,22 @@ def caller(depth: int) -> Call | None:
     ``depth`` calls are ours for sure. None where a framework called.
     """
     frame = sys._getframe(depth)
+    if frame.f_code in _users:
+        return frame.f_code, frame.f_lasti
     while (module := frame.f_globals.get("__name__", "")).startswith(_OURS):
         if frame.f_back is None:
             return None
         frame = frame.f_back
     if module.partition(".")[0] in frameworks:
         return None
+    if len(_users) < _MANY:
+        _users.add(frame.f_code)
     return frame.f_code, frame.f_lasti
+
+
+_users: set[CodeType] = set()
+"""Functions of users that have asked before."""
+_MANY = 1000
 
 
 def line_of(call: Call) -> Origin:

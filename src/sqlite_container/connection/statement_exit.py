@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
+from weakref import ref
 
 from .blocks import Block
 
@@ -39,7 +40,7 @@ class ExitOfStatement:
         else:
             end = partial(owner.end_block, block)
             owner.next_block = block
-        block.belongs_to(end)
+        block.statement = ref(end)
         return end
 
 
@@ -62,9 +63,10 @@ def next_block(owner: BeginsBlocks) -> Block:
 
     It is one that nobody can tell the end of, if ``__enter__()`` was called by hand.
     """
-    asked, owner.next_block = owner.next_block, None
+    asked = owner.next_block
+    if asked is not None:
+        owner.next_block = None
+        if asked.statement() is not None:
+            return asked
     in_stack, _pending.block = _pending.block, None
-    for block in (asked, in_stack):
-        if block is not None and not block.is_over:
-            return block
-    return Block()
+    return Block() if in_stack is None or in_stack.is_over else in_stack

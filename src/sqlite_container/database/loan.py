@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from weakref import ref
 
-from ..connection.blocks import Block
+from ..connection.blocks import Block, nobody_can_tell
 from ..connection.borrower import ThreadBorrower
 from ..connection.connection import Connection
 from ..connection.error_translation import cut_short
@@ -40,16 +41,22 @@ class Loan:
         )
 
     def __enter__(self) -> Connection:
-        block = next_block(self)
-        joined: Connection | None = self._database.open_transaction() if self._transaction else None
-        if joined is not None:
-            joined.begin_block(block)
-            self._lent.append((joined, None, block))
-            return joined
+        block = self.next_block
+        if block is None or block.statement() is None:
+            block = next_block(self)
+        else:
+            self.next_block = None
+        if self._transaction:
+            joined: Connection | None = self._database.open_transaction()
+            if joined is not None:
+                joined.begin_block(block)
+                self._lent.append((joined, None, block))
+                return joined
         return self._borrow(block)
 
     def _borrow(self, block: Block) -> Connection:
-        borrower = ThreadBorrower(self._database, block.statement or self)
+        until = ref(self) if block.statement is nobody_can_tell else block.statement
+        borrower = ThreadBorrower(self._database, until)
         connection: Connection = self._database.lend(borrower, read_only=self._read_only)
         try:
             if self._transaction:
@@ -83,7 +90,8 @@ class Loan:
         try:
             if self._transaction:
                 connection.end_block(block, kind, error, trace)
-            if (interrupted := cut_short(error, [connection.lender])) is not None:
+            interrupted = error and cut_short(error, [connection.lender])
+            if interrupted is not None:
                 raise interrupted from error
         finally:
             connection.lender.give_back(connection, borrower)

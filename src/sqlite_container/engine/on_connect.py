@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from ..connection.borrower import ThreadBorrower
 from ..connection.connection import Connection
@@ -19,7 +20,7 @@ def introduce(connection: Connection, hook: Hook) -> None:
     What it sets stays for the life of the connection. Raises :class:`DatabaseOpenError` if it
     fails, or leaves what the next borrower must not find.
     """
-    borrower = ThreadBorrower(hook, connection)
+    borrower = ThreadBorrower(hook, ref(connection))
     is_new = connection.borrower is None  # after a fork it may be out already
     altered, changed = connection.altered, ""
     if is_new:

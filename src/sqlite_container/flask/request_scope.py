@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock, current_thread, get_ident
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
 
@@ -18,7 +18,7 @@ from ..container.scope import scopes
 from ..database.database import Database
 from ..errors import OutsideAppContext, TooManyRequests
 from ..log import on_one_line
-from ..threads.liveness import is_unwound, sign_of_life
+from ..threads.liveness import is_unwound, this_thread
 from . import injection
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ class AppScope:
 
     def __init__(self, context: AppContext) -> None:
         request: Request | None = getattr(_current_request.get(None), "request", None)
-        self.thread = current_thread()
-        self._alive = sign_of_life()
+        self.thread, self._alive = this_thread.life
         self._called_from = caller(4) if request is None else None
         self._app = ref(context.app)
         self._request = request

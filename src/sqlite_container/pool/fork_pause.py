@@ -58,17 +58,17 @@ class Forking(Protocol):
 class ForkPause:
     """Parks the connections of a pool before a fork, and opens them again after it."""
 
-    __slots__ = ("_pool", "_reopening", "_thread")
+    __slots__ = ("_pool", "_reopening", "thread")
 
     def __init__(self, pool: Forking) -> None:
         self._pool = pool
-        self._thread = 0  # the one that forks now
+        self.thread = 0  # the one that forks now
         self._reopening: set[Connection] = set()  # what has no attributes at the moment
 
     @property
     def is_on(self) -> bool:
         """Whether another thread forks now."""
-        return self._thread != 0 and self._thread != get_ident()
+        return self.thread != 0 and self.thread != get_ident()
 
     def wait(self) -> None:
         """Wait until no other thread forks. The pool's lock is not held."""
@@ -82,16 +82,16 @@ class ForkPause:
     def begin(self) -> bool:
         """Close what can be closed before a fork; tell whether to wait for no other thread."""
         pool = self._pool
-        self._thread = get_ident()
+        self.thread = get_ident()
         for connection in pool.take_idle():
             pool.discard(connection)
         left = [connection for connection, _ in pool.out() if not park(connection)]
         is_quiet = not pool.being_opened and not self._reopening
-        return is_quiet and all(each.thread == self._thread for each in left)
+        return is_quiet and all(each.thread == self.thread for each in left)
 
     def is_over(self) -> None:
         """Let those go on, in the parent, who waited for the fork."""
-        self._thread = 0
+        self.thread = 0
 
     def forget(self, out: list[Borrower]) -> None:
         """Leave what was inherited, in the child, for ever."""

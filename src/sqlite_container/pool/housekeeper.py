@@ -103,12 +103,12 @@ class Rounds:
 class Housekeeper:
     """Beside the pool: it decides what is to be done, the pool does it."""
 
-    __slots__ = ("_house", "_leak_threshold", "_max_idle", "next_look")
+    __slots__ = ("_house", "_max_idle", "leak_threshold", "next_look")
 
     def __init__(self, house: House, config: PoolConfig) -> None:
         self._house = house
         self._max_idle = config.max_idle
-        self._leak_threshold = inf if config.leak_threshold is None else config.leak_threshold
+        self.leak_threshold = inf if config.leak_threshold is None else config.leak_threshold
         self.next_look = 0.0
 
     def look_after(self) -> None:
@@ -132,7 +132,7 @@ class Housekeeper:
 
     def overdue(self, connection: Connection, borrower: Borrower, now: float) -> Holder | None:
         """Return the record of a loan that is out for too long and was not reported yet."""
-        if now - connection.since < self._leak_threshold or connection.reported:
+        if now - connection.since < self.leak_threshold or connection.reported:
             return None
         connection.reported = True
         return record_of(self._house.name, borrower, lent=connection.since, connection=connection)

@@ -51,6 +51,8 @@ class Ledger(Generic[C, W]):
     def take(self, *, read_only: bool) -> C | None:
         """An idle connection: of the kind that is wanted, or else, if full, of the other."""
         idle = self.idle
+        if idle and idle[-1][0].read_only is read_only:
+            return idle.pop()[0]
         for position in range(len(idle) - 1, -1, -1):
             if idle[position][0].read_only is read_only:
                 return idle.pop(position)[0]

@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
+from threading import get_ident
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
 from ..connection.borrower import Borrower
 from ..connection.connection import Connection
-from ..connection.inside import Mark, entrances
+from ..connection.inside import entrances
 from ..engine.engine import Engine
 from ..errors import DatabaseClosed, TooManyRequests
 from ..log import logger
@@ -97,7 +98,7 @@ class Pool:
         read_only = read_only or self._reads_only
         ledger = self._ledger
         waiter = None
-        if self._fork.is_on:
+        if self._fork.thread:
             self._fork.wait()
         with self._lock:
             if self.closing:
@@ -105,7 +106,8 @@ class Pool:
             ledger.counters.requests_num += 1
             connection = None if ledger.waiters else ledger.take(read_only=read_only)
             if connection is not None:
-                self.hand_out(connection, borrower)
+                ledger.out[connection] = borrower
+                connection.begin_loan(borrower)
             elif ledger.waiters or not ledger.reserve(borrower):
                 waiter = self._queue.enqueue(borrower)
         if waiter is not None:
@@ -220,14 +222,18 @@ class Pool:
             self._return(connection, borrower)
 
     def _return(self, connection: Connection, borrower: Borrower) -> None:
-        now, lent = monotonic(), connection.since
-        record = self._housekeeper.overdue(connection, borrower, now)
-        mark = connection.mark("the give-back")
+        now, lent, record = monotonic(), connection.since, None
+        if now - lent >= self._housekeeper.leak_threshold:
+            record = self._housekeeper.overdue(connection, borrower, now)
+        mark = "the give-back", now, get_ident(), None
         uncommitted = False
         try:
             with self._lock:
-                if not self._claim(connection, borrower, mark):
+                # One thread ends the loan; from here the connection is a stray, if that fails.
+                if self._ledger.out.get(connection) is not borrower:
                     return
+                del self._ledger.out[connection]
+                connection.running = mark
             uncommitted = connection.reset()
             self._settle(connection, now)
         except sqlite3.Error as error:
@@ -242,27 +248,18 @@ class Pool:
         if record is not None:
             reports.leak(self.place, borrower, record, "was out")
 
-    def _claim(self, connection: Connection, borrower: Borrower, mark: Mark) -> bool:
-        """Let one thread end the loan. From here the connection is nobody's: a stray, if it fails.
-
-        The caller holds the lock.
-        """
-        if self._ledger.out.get(connection) is not borrower:
-            return False
-        del self._ledger.out[connection]
-        connection.running = mark
-        return True
-
     def _settle(self, connection: Connection, now: float) -> None:
         """Lend it to the next, keep it, or close it."""
         ledger = self._ledger
-        healthy = connection.is_usable
+        healthy = connection.altered is None and not connection.closed and not connection.parked
         with self._lock:
             ledger.counters.usage_ms += (now - connection.since) * 1000
             keep = healthy and not self.closing and now - connection.born <= self._max_lifetime
             connection.running = None
-            if keep:
+            if keep and ledger.waiters:
                 self._queue.pass_on(connection, now)
+            elif keep:
+                ledger.keep(connection, now)
             elif not healthy:
                 ledger.counters.returns_bad += 1
         if not keep:
@@ -325,7 +322,7 @@ class Pool:
         with self._lock:
             strays = self._ledger.strays()
         for stray in strays:
-            stray.forget_stale_mark()
+            stray.around()
         with self._lock:
             return self._ledger.expire(idle_before) + self._ledger.lost()
 
@@ -351,7 +348,8 @@ class Pool:
             is_lost = self._ledger.out.get(connection) is borrower
             nobody_inside = is_lost and connection.end_loan()
             if nobody_inside:
-                self._claim(connection, borrower, mark)
+                del self._ledger.out[connection]
+                connection.running = mark
                 self._ledger.counters.returns_bad += 1
                 self._ledger.counters.connections_lost += 1
         if not nobody_inside:

@@ -15,7 +15,6 @@ import enum
 import re
 import string
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from sqlite3 import complete_statement
 
 
@@ -23,7 +22,7 @@ class Kind(enum.Enum):
     """What has to happen before a statement, and after it."""
 
     READ = enum.auto()
-    """Needs no write lock: SELECT, a savepoint."""
+    """Needs no write lock: SELECT, RELEASE."""
     CONTROL = enum.auto()
     """BEGIN, COMMIT, END and ROLLBACK: not inside of a ``with db:`` block."""
     SETTING = enum.auto()
@@ -36,6 +35,8 @@ class Kind(enum.Enum):
     """Any other word: may write, and may change the connection, as CREATE TEMP TABLE does."""
     BEGIN = enum.auto()
     """BEGIN IMMEDIATE or EXCLUSIVE: a CONTROL that needs the write lock."""
+    SAVEPOINT = enum.auto()
+    """Needs no write lock, but begins a transaction that reads, where none is open."""
 
 
 _BLANK = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*"  # all that SQLite skips
@@ -50,18 +51,36 @@ IN_THE_FILE = frozenset(["user_version", "application_id"])
 """Pragmas whose value is kept in the file, and lasts."""
 _KINDS = {
     **dict.fromkeys(["INSERT", "UPDATE", "DELETE", "REPLACE"], Kind.CHANGE),
-    **dict.fromkeys(["SELECT", "VALUES", "SAVEPOINT", "RELEASE"], Kind.READ),
+    **dict.fromkeys(["SELECT", "VALUES", "RELEASE"], Kind.READ),
+    "SAVEPOINT": Kind.SAVEPOINT,
     **dict.fromkeys(["COMMIT", "END"], Kind.CONTROL),
     **dict.fromkeys(["ATTACH", "DETACH", "EXPLAIN", ""], Kind.SETTING),
 }  # EXPLAIN PRAGMA sets some pragmas
 _ATTACHED = rf"{_BLANK}(?:DATABASE\b)?{_BLANK}('(?:[^']|'')*'|\?\d*|[:@$]\w+){_BLANK}AS\b"
 _LONG = 4096
 """Characters from which the kind of a text is not kept: texts of a megabyte would stay for ever."""
+_MANY = 512
+"""Texts whose kinds are kept."""
+
+
+class _Kinds(dict[str, Kind]):
+    """The kind of each statement; what is not long is kept, and found again without a call."""
+
+    def __missing__(self, sql: str) -> Kind:
+        kind = _kind(sql)
+        if len(sql) < _LONG:
+            if len(self) >= _MANY:
+                self.clear()
+            self[sql] = kind
+        return kind
+
+
+kinds = _Kinds()
 
 
 def kind_of(sql: str) -> Kind:
-    """Classify a statement; the result for each text that is not long is kept."""
-    return _kept(sql) if len(sql) < _LONG else _kind(sql)
+    """Classify a statement."""
+    return kinds[sql]
 
 
 def _kind(sql: str) -> Kind:
@@ -103,7 +122,6 @@ _LOOK_CLOSER: dict[str, Callable[[str], Kind]] = {
     "VACUUM": _vacuum,
     "WITH": _with,
 }
-_kept = lru_cache(maxsize=512)(_kind)
 
 
 def _words(sql: str) -> str:

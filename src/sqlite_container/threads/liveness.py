@@ -9,6 +9,7 @@ it ends: https://docs.python.org/3/library/threading.html#thread-local-data
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 from weakref import ref
 
 
@@ -18,18 +19,23 @@ class _Sign:
     __slots__ = ("__weakref__",)
 
 
-class _Local(threading.local):
+class Life(NamedTuple):
+    """A thread, and what returns None when it has ended."""
+
+    thread: threading.Thread
+    sign: ref[_Sign]
+
+
+class _ThisThread(threading.local):
+    """The thread that asks."""
+
     def __init__(self) -> None:
         self.sign = _Sign()
+        self.life = Life(threading.current_thread(), ref(self.sign))
 
 
-_local = _Local()
+this_thread = _ThisThread()
 _unwound: set[threading.Thread] = set()
-
-
-def sign_of_life() -> ref[_Sign]:
-    """A reference that is dead when the thread that asks has ended."""
-    return ref(_local.sign)
 
 
 def unwind() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from random import uniform
 from time import monotonic, sleep
+from typing import Any, Protocol
 
 from ..sqlite.raw import execute, primary_code, run
 from .contention import Contention
+from .write_lock import Writer
 
 _BEGIN = "BEGIN IMMEDIATE"
 _SLEPT = 0.0009
@@ -17,46 +18,53 @@ _SHORTEST, _LONGEST = 0.00004, 0.001
 """Seconds between two tries, on average: at first, and after a wait of 25 ms."""
 
 
-def begin_immediate(
-    connection: sqlite3.Connection,
-    contention: Contention,
-    timeout: float,
-    gave_up: Callable[[], bool],
-) -> None:
+class Competitor(Writer, Protocol):
+    """A connection that begins to write."""
+
+    altered: str | None  # why it cannot be lent again, if it cannot
+
+
+def begin_immediate(connection: Any, contention: Contention, timeout: float, began: float) -> None:
     """Begin a transaction that writes; only other processes can stand in the way.
 
-    The caller holds the write lock of the file. Blocks for at most about ``timeout`` seconds, or
-    until ``gave_up()``; then raises sqlite3's error. Any other exception, such as a signal
-    handler's, may leave SQLite's own waiting switched off: the connection cannot be lent again.
+    The caller holds the write lock of the file, and calls at the moment ``began``. Blocks for at
+    most about ``timeout`` seconds, or until the connection has given up; then raises sqlite3's
+    error.
     """
-    began = monotonic()
-    if contention.is_expected(began):
-        _compete(connection, contention, began + timeout, gave_up)
+    if (contention.probes or began < contention.expected_until) and contention.is_expected(began):
+        _compete(connection, contention, began + timeout)
         return
-    run(connection, _BEGIN)
+    sqlite3.Cursor(connection).executescript(_BEGIN)  # as run() does, which see
     now = monotonic()
     if now - began > _SLEPT:
         contention.suspect(now)
 
 
-def _compete(
-    connection: sqlite3.Connection,
-    contention: Contention,
-    deadline: float,
-    gave_up: Callable[[], bool],
-) -> None:
+def _compete(connection: Any, contention: Contention, deadline: float) -> None:
     """Try again and again, until the deadline.
 
     SQLite's own waiting is a table of ever longer pauses, which leaves some writers behind for
     long (https://www.sqlite.org/c3ref/busy_timeout.html). Here each pause is random, and short as
     long as the wait was short: most others write for less than a millisecond. SQLite's waiting is
-    switched off meanwhile.
+    switched off meanwhile. An exception of a signal handler may leave it so: then the connection
+    cannot be lent again.
     """
+    competitor: Competitor = connection
+    altered, competitor.altered = competitor.altered, "PRAGMA busy_timeout"
+    try:
+        _try_again(connection, contention, deadline)
+    except sqlite3.Error:
+        competitor.altered = altered
+        raise
+    competitor.altered = altered
+
+
+def _try_again(connection: Any, contention: Contention, deadline: float) -> None:
     began = monotonic()
     on = f"PRAGMA busy_timeout = {round((deadline - began) * 1000)}"
     script = f"PRAGMA busy_timeout = 0; {_BEGIN}; {on}"
     try:
-        while not _begins(connection, script, deadline, gave_up):
+        while not _begins(connection, script, deadline):
             script = f"{_BEGIN}; {on}"
             now = monotonic()
             contention.met(now)
@@ -67,15 +75,13 @@ def _compete(
         raise
 
 
-def _begins(
-    connection: sqlite3.Connection, script: str, deadline: float, gave_up: Callable[[], bool]
-) -> bool:
+def _begins(connection: Any, script: str, deadline: float) -> bool:
     try:
         run(connection, script)
     except sqlite3.OperationalError as error:
         passes = primary_code(error) == sqlite3.SQLITE_BUSY
         passes = passes and error.sqlite_errorcode != sqlite3.SQLITE_BUSY_SNAPSHOT
-        if not passes or monotonic() >= deadline or gave_up():
+        if not passes or monotonic() >= deadline or connection.gave_up():
             raise
         return False
     return True

@@ -17,29 +17,29 @@ class Contention:
     interpreter's lock. It raises a suspicion, and the next BEGINs look whether it is true.
     """
 
-    __slots__ = ("_doubt", "_expected_until", "_probes", "_trusted_until")
+    __slots__ = ("_doubt", "_trusted_until", "expected_until", "probes")
 
     def __init__(self) -> None:
-        self._expected_until = 0.0
-        self._probes = 0
+        self.expected_until = 0.0
+        self.probes = 0
         self._trusted_until = 0.0
         self._doubt = _DOUBT
 
     def is_expected(self, now: float) -> bool:
         """Tell whether the next BEGIN should expect another process."""
-        if self._probes:
-            self._probes -= 1
+        if self.probes:
+            self.probes -= 1
             return True
-        return now < self._expected_until
+        return now < self.expected_until
 
     def met(self, now: float) -> None:
         """Note that another process was writing at this moment."""
-        self._expected_until = now + _LASTS
+        self.expected_until = now + _LASTS
         self._trusted_until, self._doubt = now, _DOUBT
 
     def suspect(self, now: float) -> None:
         """Note that a BEGIN took so long that it may have met another process."""
         if now >= self._trusted_until:
-            self._probes = _PROBES
+            self.probes = _PROBES
             self._trusted_until = now + self._doubt
             self._doubt = min(2 * self._doubt, _DOUBTS)

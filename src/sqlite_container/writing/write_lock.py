@@ -40,24 +40,36 @@ class Writer(Protocol):
         ...
 
 
-class Deadlock(Exception):
+class Failed(Exception):
+    """Somebody did not get the write lock."""
+
+
+class Deadlock(Failed):
     """Waiting would never end: the holder waits, in the end, for the one who asks."""
 
 
-class TimedOut(Exception):
+class TimedOut(Failed):
     """The lock did not come free within the time given."""
 
 
-class Withdrawn(Exception):
+class Withdrawn(Failed):
     """The writer gave up while it waited."""
+
+
+class _Thread:
+    """A thread that writes; its number will not do, others get it when it has ended."""
+
+    __slots__ = ("released",)
+
+    def __init__(self) -> None:
+        self.released = float("-inf")  # when it last released a write lock
 
 
 class _This(threading.local):
     """The thread that asks."""
 
     def __init__(self) -> None:
-        self.thread = object()  # its number will not do: others get it when it has ended
-        self.released = float("-inf")  # when it last released a write lock
+        self.thread = _Thread()
 
 
 _this = _This()
@@ -71,7 +83,7 @@ class _Waiter:
     def __init__(self, writer: Writer, *, quick: bool) -> None:
         self.writer = writer
         self.quick = quick
-        self.thread = _this.thread
+        self.thread: _Thread = _this.thread
         self.granted = False
         self.looks = False
         self.bell = Bell()
@@ -87,7 +99,7 @@ class _Mutex:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.waits: dict[object, WriteLock] = {}
+        self.waits: dict[_Thread | None, WriteLock] = {}
         self.locks: WeakValueDictionary[object, WriteLock] = WeakValueDictionary()
 
 
@@ -103,7 +115,7 @@ class WriteLock:
         self.closing = threading.Lock()  # one connection to the file is closed at a time
         self.contention = Contention()
         self._queue: deque[_Waiter] = deque()
-        self._thread: object = None  # the one that holds it, or held it last
+        self._thread: _Thread | None = None  # the one that holds it, or held it last
         self._quick = False  # whether that thread had come straight back
         self._open_until = 0.0  # until when others may be quicker than the queue
 
@@ -115,37 +127,32 @@ class WriteLock:
         """How many writers wait."""
         return len(self._queue)
 
-    def acquire(self, writer: Writer, timeout: float) -> None:
-        """Wait for the lock, for at most ``timeout`` seconds.
+    def acquire(self, writer: Writer, timeout: float, now: float) -> float:
+        """Wait for the lock, from ``now`` on for at most ``timeout`` seconds.
 
-        Raises :class:`TimedOut`, :class:`Withdrawn`, and :class:`Deadlock` at once where waiting
-        is pointless.
+        Returns the moment at which it has it. Raises :class:`TimedOut`, :class:`Withdrawn`, and
+        :class:`Deadlock` at once where waiting is pointless.
         """
-        try:
-            self._acquire(writer, timeout)
-        except Deadlock:
-            if not self._take_from_idle_holder():
-                raise
-            self._acquire(writer, timeout)
-
-    def _acquire(self, writer: Writer, timeout: float) -> None:
-        now = monotonic()
         thread = _this.thread
-        quick = now - _this.released < PATIENCE
+        quick = now - thread.released < PATIENCE
         try:
             with _mutex.lock:
                 if self.holder is None and (not self._queue or now < self._open_until):
                     if not self._queue:
                         self._open_until = now + QUANTUM
-                    self._grant(writer, thread, now, quick=quick)
-                    return
+                    self.since, self._thread, self._quick = now, thread, quick
+                    self.holder = writer
+                    return now
                 self._check_circle(thread)
                 waiter = _Waiter(writer, quick=quick)
                 _mutex.waits[thread] = self
                 self._queue.append(waiter)
             self._wait(waiter, now + timeout)
+            return monotonic()
         except Deadlock:
-            raise
+            if not self._take_from_idle_holder():
+                raise
+            return self.acquire(writer, timeout, now)
         except BaseException:
             self._withdraw(writer, thread)
             raise
@@ -154,7 +161,12 @@ class WriteLock:
         """Give the lock back. Safe to call when it is not held."""
         with _mutex.lock:
             if self.holder is writer:
-                self._give_up()
+                now = monotonic()
+                if self._thread is not None:
+                    self._thread.released = now
+                self.holder = None
+                if self._queue:
+                    self._give_up(now)
 
     def is_held_here(self) -> bool:
         """Tell whether this thread holds it, or held it last."""
@@ -200,16 +212,16 @@ class WriteLock:
             return False
         with _mutex.lock:
             if self.holder is holder and self.since == since:  # or it has begun anew
-                self._give_up()
+                self._give_up(monotonic())
         return True
 
-    def _withdraw(self, writer: Writer, thread: object) -> None:
+    def _withdraw(self, writer: Writer, thread: _Thread) -> None:
         """Undo ``acquire()``, wherever it was interrupted."""
         with _mutex.lock:
             _mutex.waits.pop(thread, None)
             self._leave_queue(writer)
             if self.holder is writer:
-                self._give_up()
+                self._give_up(monotonic())
             elif self.holder is None and self._queue:
                 self._pass_on(monotonic())
 
@@ -218,12 +230,9 @@ class WriteLock:
         for waiter in [each for each in self._queue if each.writer is writer]:
             self._queue.remove(waiter)
 
-    def _give_up(self) -> None:
+    def _give_up(self, now: float) -> None:
         """Make the lock free, for the first in the queue. The caller holds the mutex."""
-        now = monotonic()
         self.holder = None
-        if self._thread is _this.thread:
-            _this.released = now
         if self._queue:
             if now >= self._open_until:
                 self._pass_on(now)
@@ -249,27 +258,27 @@ class WriteLock:
         """
         waiter = self._queue[0]
         self._open_until = now + QUANTUM
-        self._grant(waiter.writer, waiter.thread, now, quick=waiter.quick)
+        self._grant(waiter.writer, waiter.thread, now, waiter.quick)
         waiter.granted = True
         self._queue.popleft()
         _mutex.waits.pop(waiter.thread, None)
         waiter.bell.ring()
 
-    def _grant(self, writer: Writer, thread: object, now: float, *, quick: bool) -> None:
+    def _grant(self, writer: Writer, thread: _Thread, now: float, quick: bool) -> None:  # noqa: FBT001
         """Make a writer the holder. The caller holds the mutex."""
         self.since = now
         self._thread = thread
         self._quick = quick
         self.holder = writer
 
-    def _check_circle(self, thread: object) -> None:
+    def _check_circle(self, thread: _Thread) -> None:
         """Raise :class:`Deadlock` if the holder waits for this thread. The mutex is held.
 
         A holder may still be noted as waiting for the lock that it was just given, if whoever
         passed it on was interrupted: so nobody is asked twice.
         """
         lock: WriteLock | None = self
-        asked: set[object] = set()
+        asked: set[_Thread | None] = set()
         while lock is not None and lock.holder is not None and lock._thread not in asked:
             if lock._thread is thread:
                 raise Deadlock
