@@ -620,12 +620,13 @@ class Connection(sqlite3.Connection):
         self.thread = get_ident()
 
     def end_loan(self) -> bool:
-        """Let nobody in any more; tell whether nobody is inside.
-
-        Otherwise who is inside ends the loan when he leaves.
-        """
+        """Let nobody in any more; tell whether nobody is inside."""
         self.borrower, self.thread = None, 0
-        if self.running is None or self.around() is None:
+        return self.running is None or self.is_empty()
+
+    def is_empty(self) -> bool:
+        """Tell whether nobody is inside; otherwise who is inside ends the loan on leaving."""
+        if self.around() is None:
             return True
         self.left_behind = True
         return self._nobody_took_it()

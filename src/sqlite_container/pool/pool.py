@@ -208,7 +208,8 @@ class Pool:
         """
         if borrower is None or connection.borrower is not borrower:
             return
-        if connection.end_loan():
+        connection.borrower, connection.thread = None, 0  # in line: end_loan() would cost more
+        if connection.running is None or connection.is_empty():
             self._return(connection, borrower)
         elif connection.running is not None:
             record = record_of(self.name, borrower, lent=connection.since, connection=connection)
