@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from common.fixtures import database, forget_functions, make_app, open_database, path, schema
+
+__all__ = ["database", "forget_functions", "make_app", "open_database", "path", "schema"]
+
 _opening = threading.local()
 _opened: dict[int, str] = {}
 

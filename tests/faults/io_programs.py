@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from core.helpers import add, count, elsewhere, held_by_a_thread
+from common.databases import add, count, elsewhere, held_by_a_thread
 from faults.shim import Fault, descriptors, failing, new, opened, rows
 from sqlite_container import Connection, Database, DatabaseOpenError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.helpers import add, elsewhere
+from common.databases import add, elsewhere
 from faults.helpers import opened, public
 from sqlite_container import (
     Connection,

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from core.helpers import PATIENCE, add, files, held_by_a_thread, in_thread, wait_until
+from common.databases import PATIENCE, add, files, held_by_a_thread, in_thread, wait_until
 from faults.shim import PACKAGE, descriptors, new
 from sqlite_container import Database, DatabaseClosed
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from core.helpers import elsewhere
+from common.databases import elsewhere
 from faults.helpers import SCHEMA, opened, public
 from sqlite_container import Connection, NotYourConnection, TransactionLost
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from core.helpers import in_thread
+from common.databases import in_thread
 from faults import signal_programs
 from faults.helpers import Ended, end_of, passes, start, start_python
 from faults.signal_programs import WORKS, Work, read_for_long, set_pragma

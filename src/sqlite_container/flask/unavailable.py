@@ -6,8 +6,9 @@ from collections.abc import Callable
 from sqlite3 import OperationalError
 from typing import Any
 
-from flask import Flask, current_app, request
 from werkzeug.exceptions import ServiceUnavailable
+
+from flask import Flask, current_app, request
 
 from ..connection.error_translation import cut_short
 from ..errors import UNAVAILABLE, WriteDeadlock
