@@ -14,9 +14,9 @@ def anything(name: str) -> bool:
     return bool(name)
 
 
-def run_out_of_descriptors(folder: str) -> None:
+def run_out_of_descriptors(folder: str, limit: str) -> None:
     """Open more databases than the process may have files, and say what happened."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
     shops = SQLiteDict(f"{folder}/{{name}}.db", names=anything)
     opened: list[Database] = []
     with pytest.raises(
@@ -34,6 +34,7 @@ def run_out_of_descriptors(folder: str) -> None:
         bounded[name].database.close()
 
 
-def test_no_descriptors_left_is_told_as_what_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [60, 61, 62])  # for the first, second and third file of one
+def test_no_descriptors_left_is_told_as_what_it_is(tmp_path: Path, limit: int) -> None:
     """And with a limit for what is open, there are enough."""
-    passes(run_out_of_descriptors, tmp_path)
+    passes(run_out_of_descriptors, tmp_path, limit)

@@ -100,6 +100,8 @@ class Engine:
             elif is_new and not self._create(Path(path.realpath(self.file))):
                 schema.rehearse(self.schema, self.config)
                 self._apply_schema()
+                if self._is_missing():
+                    self.open_plain().close()
 
     def _create(self, file: Path) -> bool:
         """Make the file whole under another name; then let it appear under its own.
@@ -373,7 +375,9 @@ class Engine:
         try:
             yield
         except DatabaseOpenError as error:
-            raise type(error)(f"{self.place}: {error}") from error.__cause__
+            cause = error.__cause__
+            problem = file_access.no_descriptors_left() if primary_code(cause) in _NO_ACCESS else ""
+            raise type(error)(f"{self.place}: {problem or error}") from cause
         except DatabaseReplaced:
             raise
         except sqlite3.Error as error:
