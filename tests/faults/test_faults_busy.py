@@ -14,12 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.databases import PATIENCE, add, count, elsewhere, held_by_a_thread, in_thread, plain
-from faults.shim import SCHEMA, new, opened, public
+from faults.shim import SCHEMA, new, opened
 from flask import Flask
-from sqlite_container import Connection, Database, DatabaseBusy, SQLite, shutdown
+from sqlite_container import (
+    Connection,
+    Database,
+    DatabaseBusy,
+    NotYourConnection,
+    SQLite,
+    TransactionError,
+    shutdown,
+)
 from sqlite_container.flask import init_app
 
-TransactionError = public("TransactionError")
 RETURNING = "INSERT INTO note (title) VALUES ('a'), ('b'), ('c') RETURNING id"
 WRITE = "INSERT INTO note (title) VALUES ('held')"
 
@@ -452,3 +459,15 @@ def test_who_needs_the_lock_waits_for_it_and_nobody_else(tmp_path: Path) -> None
         explainer = stack.enter_context(plain(tmp_path / "data" / "notes.db"))
         stack.enter_context(held_by_a_thread(database, WRITE, "holder"))
         check()
+
+
+def test_a_fetch_that_is_refused_to_another_thread_ends_nothing(db: Connection) -> None:
+    """The rows are still there for the owner, and still in the way of an inner block."""
+    with db:
+        cursor = db.execute(RETURNING)
+        assert cursor.fetchone() == (1,)
+        with pytest.raises(NotYourConnection):
+            elsewhere(cursor.fetchone)
+        with told_of_unfetched_rows(), db:
+            pass
+        assert cursor.fetchall() == [(2,), (3,)]

@@ -10,7 +10,7 @@ from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
-from ..errors import NotYourConnection
+from ..errors import NotYourConnection, SQLiteContainerError
 from ..sqlite.statements import Kind, kinds
 from .blob import Entrance
 from .blocks import Blocks, Transactional
@@ -251,7 +251,9 @@ class Cursor(sqlite3.Cursor):
                 connection.leave()
 
     def _failed(self, error: BaseException, mark: Mark) -> None:
-        self.began = None
+        """Tell the connection; after an error of SQLite's own there are no more rows."""
+        if isinstance(error, sqlite3.Error) and not isinstance(error, SQLiteContainerError):
+            self.began = None
         self.connection.failed(error, mark)
 
     def close(self) -> None:
