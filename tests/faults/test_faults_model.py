@@ -25,10 +25,10 @@ from sqlite_container import Connection, NotYourConnection, TransactionLost
 
 TransactionError = public("TransactionError")
 INSERT = "INSERT INTO note (title) VALUES (?)"
-THREE = "INSERT INTO note (title) VALUES (?1 || 'a'), (?1 || 'b'), (?1 || 'c') RETURNING id"
+THREE = "INSERT INTO note (title) VALUES (:t || 'a'), (:t || 'b'), (:t || 'c') RETURNING id"
 STOPPED = (
     "INSERT INTO note (title) WITH RECURSIVE n(i) AS"
-    " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50) SELECT stop(?1) FROM n"
+    " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50) SELECT stop(?) FROM n"
 )
 """Is interrupted while it writes."""
 DEPTH = 3
@@ -238,8 +238,8 @@ class ConnectionMachine(RuleBasedStateMachine):
             error = outcome(lambda: cursor.execute("SELECT n FROM number").fetchone())
             assert isinstance(error, TransactionLost) is self.lost, error
         else:
-            error = outcome(lambda: cursor.execute(THREE, (title,)).fetchone())
-            self.compare(error, lambda: self.model.execute(THREE, (title,)).fetchall())
+            error = outcome(lambda: cursor.execute(THREE, {"t": title}).fetchone())
+            self.compare(error, lambda: self.model.execute(THREE, {"t": title}).fetchall())
             self.unread |= error is None
         self.cursors.append(cursor)
 
