@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from common.shop import MakeApp
-from flask import Flask
 from sqlite_container import WiringError
 
 

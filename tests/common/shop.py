@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from dependency_injector import containers, providers
-
 from flask import Flask
+
 from sqlite_container import Connection, Database, SQLite, SQLiteDict, shutdown
 from sqlite_container.flask import init_app
 

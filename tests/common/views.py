@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 
 from dependency_injector.wiring import Provide, Provider, inject
+from flask import Blueprint, Response, g, stream_with_context
 from flask.views import MethodView, View
 
 from common.shop import Archive, Repository, Shop
-from flask import Blueprint, Response, g, stream_with_context
 from sqlite_container import Connection, Database
 
 bp = Blueprint("shared", __name__)

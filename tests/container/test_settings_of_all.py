@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Provide, inject
+from flask import Flask
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.shop import Lenient, Strict, new_app
-from flask import Flask
 from sqlite_container import (
     ConfigurationError,
     Connection,
@@ -317,3 +317,51 @@ def test_a_view_in_a_process_without_init_app_is_told_what_to_do(
     assert "sqlite_container.flask.init_app(app, container)" in str(caught.value)
     assert "with database.connection() as db:" in str(caught.value)
     assert "there is none here" not in str(caught.value)
+
+
+# -- where relative paths start ------------------------------------------------------------------
+
+
+def test_a_database_that_is_added_later_is_beside_the_others(tmp_path: Path) -> None:
+    """After init_app, a new one of the container, or of its tenants, starts in the same folder."""
+
+    class Late(containers.DeclarativeContainer):
+        config = providers.Configuration()
+        notes = SQLite(config.notes)
+        tenants = SQLiteDict(config.tenants)
+
+    app, late = new_app(tmp_path, "late"), Late()
+    late.config.from_dict({"notes": "notes.db", "tenants": {}})
+    init_app(app, late)
+    late.added = SQLite("added.db")
+    late.tenants.override(SQLiteDict({"acme": "{name}.db"}))
+    folder = Path(app.instance_path)
+    assert late.added.database().file == folder / "added.db"
+    assert late.tenants["acme"].database().file == folder / "acme.db"
+    shutdown(late)
+
+
+@pytest.mark.parametrize("use", ["database", "init_resources", "factory"])
+def test_what_was_opened_too_early_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    """It has a file in the current folder, and would go on with it."""
+
+    class Early(containers.DeclarativeContainer):
+        notes = SQLite("notes.db")
+        other = SQLite(str(tmp_path / "other.db"))
+        factory = providers.Factory(list, providers.List(notes.database, other.database))
+
+    monkeypatch.chdir(tmp_path)
+    app, early = new_app(tmp_path / "instance", "early"), Early()
+    {"database": early.notes.database, "init_resources": early.init_resources}.get(
+        use, early.factory
+    )()
+    with pytest.raises(ConfigurationError, match=r"^notes.path: it is open already, on ") as caught:
+        init_app(app, early)
+    assert str(tmp_path / "notes.db") in str(caught.value)
+    assert "other" not in str(caught.value)
+    shutdown(early)
+    init_app(app, early)
+    assert early.notes.database().file == Path(app.instance_path) / "notes.db"
+    shutdown(early)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from dependency_injector import containers, providers, resources
-
 from flask import Flask
+
 from sqlite_container import (
     ConfigurationError,
     Database,

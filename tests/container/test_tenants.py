@@ -14,10 +14,10 @@ from typing import Any, cast
 import pytest
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Provide, inject
+from flask import Flask
 
 from common.databases import add, count, in_thread, wait_until
 from common.shop import SCHEMA
-from flask import Flask
 from sqlite_container import (
     ConfigurationError,
     Connection,
@@ -437,7 +437,6 @@ def test_the_work_of_opening_one_does_not_grow_with_those_that_are_open(tmp_path
     """The last of many costs what the first did."""
     container: Any = landlord(40)
     container.config.from_dict({"tenants": {"t0": {"path": "x.db"}}})
-    container.tenants.folders = None
     os.chdir(tmp_path)
     work = [calls(container.tenants[f"t{each}"].database) for each in range(40)]
     assert work[-1] < 1.2 * work[1]

@@ -6,8 +6,8 @@ from typing import Annotated, Any, assert_type, reveal_type
 
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Closing, Provide, Provider, inject
-
 from flask import Flask
+
 from sqlite_container import (
     Connection,
     Database,

@@ -20,11 +20,11 @@ from time import sleep
 from typing import Any, NamedTuple
 
 from dependency_injector import containers
+from flask import Flask
 from flask.testing import FlaskClient
 
 from common.databases import PATIENCE, count, files, in_thread, wait_until
 from faults.helpers import NUMBERS, Reports, fill_numbers, opened, settings_in
-from flask import Flask
 from sqlite_container import (
     Connection,
     Database,

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from dependency_injector import containers
+from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.databases import PATIENCE, add, count, elsewhere, held_by_a_thread, in_thread, plain
 from faults.shim import SCHEMA, new, opened
-from flask import Flask
 from sqlite_container import (
     Connection,
     Database,

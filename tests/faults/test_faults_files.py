@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from dependency_injector import containers
+from flask import Flask
 
 from common.databases import add, count, elsewhere, files, held_by_a_thread, plain
 from faults.shim import SCHEMA, new, public, rows
-from flask import Flask
 from sqlite_container import Database, SQLite, SQLiteContainerError, shutdown
 from sqlite_container.flask import init_app
 

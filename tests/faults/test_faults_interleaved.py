@@ -14,10 +14,10 @@ from threading import Event
 
 import pytest
 from dependency_injector import containers
+from flask import Flask
 
 from common.databases import PATIENCE
 from faults.helpers import public, settings_in
-from flask import Flask
 from sqlite_container import (
     Connection,
     Database,

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 from dependency_injector import containers
+from flask import Flask
 
 from common.databases import PATIENCE, add, count, files, held_by_a_thread, in_thread, plain
 from faults.shim import SCHEMA, new, opened, run, start
-from flask import Flask
 from sqlite_container import (
     ConfigurationError,
     Database,

@@ -10,10 +10,10 @@ from threading import Event, Thread, get_ident
 from typing import Any
 
 from dependency_injector import containers
+from flask import Flask
 
 from common.databases import PATIENCE, in_thread, wait_until
 from faults.helpers import NUMBERS, Reports, Storm, fill_numbers, opened, settings_in
-from flask import Flask
 from sqlite_container import Database, SQLite, shutdown
 from sqlite_container.flask import init_app
 

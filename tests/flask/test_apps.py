@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from dependency_injector import providers, wiring
 from dependency_injector.wiring import Closing, Provide, inject
+from flask import Flask
 
 from common import views
 from common.shop import (
@@ -24,7 +25,6 @@ from common.shop import (
     out,
     settings,
 )
-from flask import Flask
 from sqlite_container import Connection, shutdown
 from sqlite_container.flask import init_app
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from dependency_injector.wiring import Provide, inject
+from flask import Flask, Response, abort, appcontext_popped, g
 from flask.typing import ResponseReturnValue
 
 from common.shop import MakeApp, Shop, container_of, nothing_lost, out
-from flask import Flask, Response, abort, appcontext_popped, g
 from sqlite_container import Connection, LeakWarning, NotYourConnection, UncommittedWarning
 
 kept: list[Any] = []

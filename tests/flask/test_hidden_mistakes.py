@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import click
 import pytest
 from dependency_injector.wiring import DIWiringWarning, Provide, Provider, inject
+from flask import Blueprint, Flask
 from flask.views import MethodView
 
 from common.mistakes import line_of, mistakes
 from common.shop import MakeApp, Shop, new_app, settings
-from flask import Blueprint, Flask
 from sqlite_container import Connection, Database, WiringError
 from sqlite_container.flask import init_app
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from dependency_injector.wiring import Provide, inject
+from flask import Flask, copy_current_request_context, g
 
 from common import views
 from common.shop import MakeApp, Shop, container_of, fill, nothing_lost, out
-from flask import Flask, copy_current_request_context, g
 from sqlite_container import (
     Connection,
     Database,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from dependency_injector.wiring import Provide, inject
+from flask import Flask, Response, stream_with_context
 from flask.typing import ResponseReturnValue
 
 from common.shop import MakeApp, Shop, container_of
-from flask import Flask, Response, stream_with_context
 from sqlite_container import Connection, Database, StatementInterrupted
 
 PATIENCE = 20.0

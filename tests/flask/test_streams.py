@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from dependency_injector.wiring import Provide, inject
+from flask import Flask, Response, make_response, send_file, stream_template_string
+from flask import stream_with_context as keep
 from werkzeug.serving import make_server
 
 from common import views
 from common.databases import PATIENCE, in_thread
 from common.shop import MakeApp, Shop, container_of, nothing_lost, out
-from flask import Flask, Response, make_response, send_file, stream_template_string
-from flask import stream_with_context as keep
 from sqlite_container import Connection, NotYourConnection, TooManyRequests
 
 ROWS = 50

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from dependency_injector.wiring import Provide, inject
+from flask import Blueprint, Flask
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import ServiceUnavailable
 
 from common.shop import MakeApp, Shop, container_of, nothing_lost, out
-from flask import Blueprint, Flask
 from sqlite_container import (
     Connection,
     DatabaseBusy,

@@ -14,12 +14,12 @@ import click
 import pytest
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Closing, Provide, Provider, inject
+from flask import Blueprint, Flask
 from flask.cli import AppGroup
 from flask.views import MethodView, View
 
 from common.mistakes import line_of, mistakes
 from common.shop import MakeApp, Shop, new_app, out, settings
-from flask import Blueprint, Flask
 from sqlite_container import Connection, SQLite, WiringError, shutdown
 from sqlite_container.flask import init_app
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from dependency_injector import containers, providers
-
 from flask import Flask
+
 from sqlite_container import Connection, Database, SQLite, SQLiteDict, shutdown_at_exit
 from sqlite_container.flask import init_app
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from flask import Flask
 
 from common import views
 from common.shop import Shop, new_app, settings
-from flask import Flask
 from process import programs
 from sqlite_container import shutdown, shutdown_at_exit
 from sqlite_container.flask import init_app

@@ -12,7 +12,7 @@ from dependency_injector import containers, providers
 from ..engine import schema
 from ..engine.engine import Folders
 from ..errors import ConfigurationError, Mistake
-from .providers import DatabaseProvider
+from .providers import DatabaseProvider, folders_of, start_of_paths
 from .sqlite_dict import SQLiteDict
 
 
@@ -32,9 +32,8 @@ def _no_container(found: Any) -> str:
 
 
 def set_folders(container: Any, folders: Folders) -> None:
-    """Where the relative paths of every database of a container start."""
-    for provider in container.traverse(types=[SQLiteDict, DatabaseProvider]):
-        provider.folders = folders
+    """Say where the relative paths of every database of a container start."""
+    folders_of[container] = folders
 
 
 def check_settings(container: Any) -> None:
@@ -58,23 +57,36 @@ def _check(provider: Any, files: dict[str, str]) -> Iterator[Mistake]:
         yield from _told_by(partial(_check_every_member, provider))
         return
     yield from _told_by(provider.config)
-    folders = provider.folders or Folders.current()
+    folders = provider.start_of_paths()
     path, schema_path = provider.readable()
     yield from _told_by(lambda: schema.find(provider.place, schema_path, folders.schemas))
     if path is not None and path != ":memory:":
-        yield from _check_file(provider, os.path.realpath(folders.data / path), files)
+        file = os.path.realpath(folders.data / path)
+        yield from _check_file(provider, file, files)
+        yield from _check_open_file(provider, file)
 
 
 def _check_every_member(provider: SQLiteDict) -> None:
-    folders = provider.folders or Folders.current()
     for config in provider.check_settings():
-        schema.find(provider.place, config.schema, folders.schemas)
+        schema.find(provider.place, config.schema, start_of_paths(provider).schemas)
 
 
 def _check_file(provider: Any, file: str, files: dict[str, str]) -> Iterator[Mistake]:
     first = files.setdefault(file, provider.name)
     if first != provider.name:
         problem = f"database {first!r} of this container is on the same file, {file!r}"
+        yield Mistake(f"{provider.place}.path", problem)
+
+
+def _check_open_file(provider: Any, file: str) -> Iterator[Mistake]:
+    """A mistake, if it was opened before anybody had said where its path starts."""
+    engine = provider.current.engine
+    is_open = "" if engine is None or engine.asked is None else os.path.realpath(engine.asked)
+    if is_open not in ("", file):
+        problem = (
+            f"it is open already, on {is_open!r}, and {file!r} is meant; call init_app() before its"
+            " first use, or give an absolute path"
+        )
         yield Mistake(f"{provider.place}.path", problem)
 
 

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 from dependency_injector import containers, providers
 
@@ -58,6 +59,8 @@ def _close_overriding(ended: Any) -> None:
             database.close(timeout=0)
 
 
+folders_of: WeakKeyDictionary[Any, Folders] = WeakKeyDictionary()
+"""Where the relative paths of a container's databases start, also of those that are added later."""
 _opening: dict[tuple[int, object], DatabaseProvider] = {}
 """Which database opens a file at this moment, by its container and each name of the file."""
 
@@ -71,7 +74,6 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
         super().__init__(Database, settings, **more)
         self.disable_async_mode()
         self.owner: SQLite | None = None
-        self.folders: Folders | None = None
         self.refusal: str | None = None
         self._database = Database(open_lazily=self._open)
 
@@ -101,7 +103,7 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
             raise DatabaseClosed(f"database {self.name!r} is not opened any more: {self.refusal}")
         self._see_through()
         config = self.config()
-        folders = self.folders or self._folders_of_overridden() or Folders.current()
+        folders = self.start_of_paths()
         if config.in_memory:
             database.open(config, folders)
             return
@@ -146,12 +148,10 @@ class DatabaseProvider(_Overridable, providers.Resource[Database]):
             f" this file open; look at {self.place}.path"
         )
 
-    def _folders_of_overridden(self) -> Folders | None:
-        """Where the paths start of the database that this one overrides."""
-        for provider in self.overrides:
-            if isinstance(provider, DatabaseProvider) and provider.folders is not None:
-                return provider.folders
-        return None
+    def start_of_paths(self) -> Folders:
+        """Where its relative paths start: as an app has said, or in the current folder."""
+        overridden = [each.owner for each in self.overrides if isinstance(each, DatabaseProvider)]
+        return start_of_paths(self.owner, *overridden)
 
     @property
     def name(self) -> str:
@@ -306,6 +306,14 @@ class SQLite(providers.Container[Any]):
             " config.databases.notes, a mapping, or a path"
         )
         return ConfigurationError([Mistake(self.path, problem)])
+
+
+def start_of_paths(*providers: Any) -> Folders:
+    """Where relative paths start in the container that one of these providers stands in."""
+    for container in (each for provider in providers for each in _above(provider)):
+        if container in folders_of:
+            return folders_of[container]
+    return Folders.current()
 
 
 def see_through(container: Any) -> None:

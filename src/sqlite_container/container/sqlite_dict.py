@@ -24,7 +24,6 @@ from .settings import copied, named, path_of, place_of, value_of
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
-    from ..engine.engine import Folders
 
 Names: TypeAlias = "Callable[[str], object] | providers.Provider[Any] | None"
 """What tells whether there is a database of a name, or a provider of that."""
@@ -54,7 +53,6 @@ class SQLiteDict(providers.Container[Any]):
         inner = _Members(self)
         super().__init__(None, container=inner)  # type: ignore[arg-type]
         self.disable_async_mode()
-        self.folders: Folders | None = None
         self._settings = settings
         self._exists = _checked_names(names)
         self._max_open = _checked_max_open(max_open)
@@ -304,7 +302,6 @@ class SQLiteDict(providers.Container[Any]):
         """Make it the database of that name, unless another thread has been faster."""
         self._names[member] = name
         member.assign_parent(self)
-        member.database.folders = self.folders
         if self._max_open is not None:
             self._limit = self._limit or OpenLimit(self._max_open)
             member.database.current.limit = self._limit

@@ -6,11 +6,10 @@ from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import ref
 
-from flask.globals import _cv_app
-from werkzeug.wsgi import ClosingIterator
-
 from flask import Flask, Request, Response
 from flask import globals as flask_globals
+from flask.globals import _cv_app
+from werkzeug.wsgi import ClosingIterator
 
 from ..connection.connection import Connection
 from ..connection.error_translation import cut_short

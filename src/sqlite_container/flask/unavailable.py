@@ -6,9 +6,8 @@ from collections.abc import Callable
 from sqlite3 import OperationalError
 from typing import Any
 
-from werkzeug.exceptions import ServiceUnavailable
-
 from flask import Flask, current_app, request
+from werkzeug.exceptions import ServiceUnavailable
 
 from ..connection.error_translation import cut_short
 from ..errors import UNAVAILABLE, WriteDeadlock

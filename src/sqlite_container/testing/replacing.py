@@ -19,7 +19,7 @@ from ..container.shutdown import databases
 from ..container.sqlite_dict import SQLiteDict
 from ..database.database import Database, close_together, live
 from ..database.seam import refusals, substitutes
-from ..engine.engine import Engine, Folders
+from ..engine.engine import Engine
 from ..errors import DatabaseClosed, OutsideAppContext, UnknownDatabase, did_you_mean
 from .files import Place, TemporaryFolder
 
@@ -178,8 +178,7 @@ class _Sandbox:
         for provider in self._providers():
             config = provider.config()
             if not config.in_memory:
-                folders = provider.folders or provider._folders_of_overridden()
-                file = (folders or Folders.current()).data / config.path
+                file = provider.start_of_paths().data / config.path
                 place = Place(file, self._keep_data or config.read_only)
                 self._places[os.path.realpath(file)] = place
 
