@@ -350,13 +350,11 @@ def test_what_was_opened_too_early_is_told(
     class Early(containers.DeclarativeContainer):
         notes = SQLite("notes.db")
         other = SQLite(str(tmp_path / "other.db"))
-        factory = providers.Factory(list, providers.List(notes.database, other.database))
+        factory: Any = providers.Factory(list, providers.List(notes.database, other.database))
 
     monkeypatch.chdir(tmp_path)
     app, early = new_app(tmp_path / "instance", "early"), Early()
-    {"database": early.notes.database, "init_resources": early.init_resources}.get(
-        use, early.factory
-    )()
+    getattr(early, use, early.notes.database)()
     with pytest.raises(ConfigurationError, match=r"^notes.path: it is open already, on ") as caught:
         init_app(app, early)
     assert str(tmp_path / "notes.db") in str(caught.value)

@@ -20,6 +20,7 @@ from dependency_injector.wiring import PatchedCallable
 from flask import Flask
 from flask.views import http_method_funcs
 
+from ..container import lifetimes
 from ..container.providers import SQLite, reaches_database
 from ..container.sqlite_dict import SQLiteDict
 from ..errors import WiringError
@@ -36,7 +37,8 @@ def check(app: Flask, container: containers.DynamicContainer, *, finally_: bool)
     """
     injection.bind(container)
     known = _Known(container, finally_=finally_)
-    _raise([*_mistakes_in(_called_by(app), known), *_class_attributes(app, known)])
+    in_views = [*_mistakes_in(_called_by(app), known), *_class_attributes(app, known)]
+    _raise([*in_views, *lifetimes.mistakes_of(container)])
 
 
 def check_command(name: str, command: click.Command, container: Any) -> None:
