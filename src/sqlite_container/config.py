@@ -24,6 +24,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
 )
 from pydantic.dataclasses import dataclass
 
@@ -54,6 +55,16 @@ def _at_most(seconds: int) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _immutable(value: object, info: ValidationInfo) -> object:
+    if value and info.data.get("mode", "ro") != "ro":
+        raise ValueError(
+            "only a database that is never written can be immutable; add mode: ro, or leave it out"
+        )
+    if value and info.data.get("path") == ":memory:":
+        raise ValueError("only a file can be immutable, and this database is in memory")
+    return value
 
 
 def _path(value: object) -> object:
@@ -236,6 +247,7 @@ class DatabaseConfig:
 
     path: Path
     mode: Literal["rwc", "rw", "ro"] = "rwc"
+    immutable: Annotated[bool, AfterValidator(_immutable)] = False
     schema: SchemaFile | None = None
     pool: PoolConfig = PoolConfig()
     busy_timeout: Patience = 5.0

@@ -47,6 +47,10 @@ def mistakes(values: object, place: str = "databases.notes") -> tuple[Mistake, .
         ({"path": "file:x?mode=ro"}, "path", "'mode'"),
         ({"path": ":memery:"}, "path", "':memory:'"),
         ({"path": "x", "mode": "r"}, "mode", "'rwc', 'rw' or 'ro'"),
+        ({"path": "x", "immutable": True}, "immutable", "mode: ro"),
+        ({"path": "x", "immutable": True, "mode": "rw"}, "immutable", "mode: ro"),
+        ({"path": "x", "immutable": "perhaps", "mode": "ro"}, "immutable", "true or false"),
+        ({"path": ":memory:", "immutable": True, "mode": "ro"}, "immutable", "in memory"),
         ({"path": "x", "shema": "s"}, "shema", "did you mean 'schema'?"),
         ({"path": "x", "foreign_key": 1}, "foreign_key", "did you mean 'foreign_keys'?"),
         ({"path": "x", "zzz": 1}, "zzz", "known are: "),
@@ -278,6 +282,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert dataclasses.asdict(config) == {
         "path": "notes.db",
         "mode": "rwc",
+        "immutable": False,
         "schema": None,
         "pool": {
             "max_size": 10,

@@ -388,9 +388,11 @@ NOBODY = """
     try:
         mode, _, journal = mode.partition(" ")
         settings = {"path": str(folder / name), "mode": mode, "journal_mode": journal or "wal"}
+        if journal == "immutable":
+            settings |= {"journal_mode": "wal", "immutable": True}
         database.open(settings)
         database.check()
-        if journal:
+        if journal and mode != "ro":
             with database.transaction() as db:
                 db.execute("INSERT INTO t VALUES (1)")
         database.close()
@@ -527,6 +529,72 @@ def test_reading_a_database_in_wal_mode_where_nothing_can_be_written(public: Pat
     assert "WAL mode" in said
     assert repr(str(public)) in said
     assert "journal_mode 'delete'" in said
+    assert "'immutable: true' beside 'mode: ro'" in said
+    assert as_nobody(public, "notes.db", "ro immutable") == "opened\n"
+    assert files(public) == {"notes.db"}
+
+
+def in_wal_mode(path: Path) -> None:
+    with plain(path) as db:
+        db.execute("PRAGMA journal_mode = WAL").fetchall()
+        db.execute("CREATE TABLE note (title TEXT)")
+        db.execute("INSERT INTO note VALUES ('x')")
+
+
+def test_an_immutable_database_leaves_no_trace(path: Path) -> None:
+    """It is read by many, never written, and has no file beside it, then and afterwards."""
+    in_wal_mode(path)
+    database = Database("notes")
+    database.open({"path": str(path), "mode": "ro", "immutable": True})
+    with database.connection() as db:
+        assert count(database) == 1
+        assert files(path.parent) == {path.name}
+        with pytest.raises(ReadOnlyConnection):
+            db.execute("INSERT INTO note VALUES ('y')")
+    database.close()
+    assert files(path.parent) == {path.name}
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_an_immutable_database_whose_rows_are_in_the_wal(path: Path, linked: bool) -> None:
+    """It is refused, since they would be missing, and opens when they are in the file."""
+    name = path
+    if linked:
+        name = path.with_name("link.db")
+        name.symlink_to(path)
+    settings: dict[str, object] = {"path": str(name), "mode": "ro", "immutable": True}
+    in_wal_mode(path)
+    with plain(path) as db:
+        db.execute("INSERT INTO note VALUES ('y')")
+        message = refused(settings)
+        assert repr(f"{path}-wal") in message
+        assert "mode 'rw'" in message
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        database = Database("notes")
+        database.open(settings)
+        assert count(database) == 2
+        db.execute("INSERT INTO note VALUES ('z')")
+        with database.reader(), pytest.raises(DatabaseOpenError, match="-wal"):
+            count(database)  # each further connection looks again
+        database.close()
+
+
+def test_an_immutable_database_and_a_journal(path: Path) -> None:
+    """A transaction that is half written is refused; what PERSIST leaves behind is no journal."""
+    with plain(path) as db:
+        db.execute("PRAGMA journal_mode = PERSIST").fetchall()
+        db.execute("CREATE TABLE note (title TEXT)")
+        settings: dict[str, object] = {"path": str(path), "mode": "ro", "immutable": True}
+        assert path.with_name(f"{path.name}-journal").stat().st_size
+        database = Database("notes")
+        database.open(settings)
+        assert count(database) == 0
+        database.close()
+        db.execute("PRAGMA cache_size = 1").fetchall()
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("INSERT INTO note VALUES (?)", [("x" * 5000,)] * 20)
+        assert "half written" in refused(settings)
+        db.execute("ROLLBACK")
 
 
 def test_a_write_to_a_read_only_database_is_no_lack_of_rights(

@@ -74,7 +74,10 @@ class Engine:
     @property
     def uri(self) -> str:
         """What SQLite opens."""
-        return self._memory if self.file is None else _file_uri(self.file, self.config.mode)
+        if self.file is None:
+            return self._memory
+        uri = _file_uri(self.file, self.config.mode)
+        return f"{uri}&immutable=1" if self.config.immutable else uri
 
     @property
     def is_substituted(self) -> bool:
@@ -213,7 +216,7 @@ class Engine:
             self._memory_holder = None
         elif self._open_file is not None and self._open_file.is_replaced:
             self._open_file.remove_left_wal()
-        elif self.file is not None and self.config.read_only:
+        elif self.file is not None and self.config.read_only and not self.config.immutable:
             self._remove_wal(self.file)
 
     def wal_bytes(self) -> int:
@@ -237,7 +240,7 @@ class Engine:
         """A connection to the file as it is: no setting is applied that would change it."""
         if self.file is None:
             raise ValueError(f"{self.place} is no file")
-        uri = _file_uri(self.file, "ro" if self.config.read_only else "rw")
+        uri = self.uri if self.config.read_only else _file_uri(self.file, "rw")
         source = sqlite3.connect(uri, uri=True, timeout=self.config.busy_timeout)
         try:
             configure.plug_in(source, self.config)
@@ -277,6 +280,7 @@ class Engine:
     def _open(self, lender: Lender, *, read_only: bool) -> Connection:
         # Not by sqlite3.connect(), which instrumentation replaces with a function of its own.
         self.check_file()
+        self._check_immutable()
         connection = Connection(lender, **self._arguments)
         try:
             self._set_up(connection)
@@ -286,6 +290,10 @@ class Engine:
             sqlite3.Connection.close(connection)
             raise
         return connection
+
+    def _check_immutable(self) -> None:
+        if self.config.immutable and self.file is not None:
+            file_access.check_immutable(Path(path.realpath(self.file)))
 
     def check_file(self) -> None:
         """Raise :class:`DatabaseReplaced` if the path leads to another file than the open one."""

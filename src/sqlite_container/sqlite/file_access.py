@@ -106,9 +106,42 @@ def no_place_for_shm(file: Path) -> str:
         return ""
     return (
         f"it is in WAL mode, so that even reading makes a file {f'{file}-shm'!r}, and there is no"
-        f" permission to create files in the folder {folder!r}; let this user write there, or"
-        " have the database's owner set journal_mode 'delete'"
+        f" permission to create files in the folder {folder!r}; let this user write there, have the"
+        " database's owner set journal_mode 'delete', or, if nobody ever changes the file, set"
+        " 'immutable: true' beside 'mode: ro'"
     )
+
+
+def check_immutable(file: Path) -> None:
+    """Raise :class:`DatabaseOpenError` if a log beside the file holds what is not in it yet.
+
+    SQLite looks at neither in an immutable database: https://www.sqlite.org/uri.html#uriimmutable
+    """
+    for side, problem in (
+        (f"{file}-wal", "holds rows that are not in the database file yet"),
+        (f"{file}-journal", "is there, so that a transaction is half written"),
+    ):
+        if _is_in_use(side):
+            raise DatabaseOpenError(
+                f"{side!r} {problem}, and 'immutable: true' would ignore it; open the database"
+                " once with mode 'rw' and close it, so that SQLite brings the file up to date, or"
+                " leave out 'immutable'"
+            )
+
+
+def _is_in_use(side: str) -> bool:
+    """Tell whether a -wal or -journal has contents; journal_mode PERSIST leaves zeros behind."""
+    try:
+        with open(side, "rb") as log:
+            return log.read(_HEADER).strip(b"\0") != b""
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+_HEADER = 8
+"""Bytes, of which neither kind of log has only zeros: https://www.sqlite.org/fileformat2.html"""
 
 
 def no_descriptors_left() -> str:
