@@ -61,18 +61,14 @@ def _problems(provider: Any, value: Any) -> Iterator[str]:
             yield _kept_for_too_long(connection)
 
 
-def _connections_in(value: Any, seen: set[Any]) -> Iterator[ConnectionProvider]:
+def _connections_in(value: object, seen: set[object]) -> Iterator[ConnectionProvider]:
     """Yield the connections that a provider is made of each time that it is called."""
-    if isinstance(value, ConnectionProvider):
-        yield from () if value.overridden else (value,)
-    elif not _is_passed_over(value) and value not in seen:
+    if isinstance(value, ConnectionProvider) and not value.overridden:
+        yield value  # type: ignore[unreachable]  # mypy takes every provider for a connection
+    elif isinstance(value, providers.Provider) and value not in seen:
         seen.add(value)
-        for each in value.related:
+        for each in () if isinstance(value, _PASSED_OVER) else value.related:
             yield from _connections_in(each, seen)
-
-
-def _is_passed_over(value: object) -> bool:
-    return not providers.is_provider(value) or isinstance(value, _PASSED_OVER)
 
 
 def _kept_for_too_long(connection: ConnectionProvider) -> str:
