@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import click
 import pytest
 from dependency_injector.wiring import DIWiringWarning, Provide, Provider, inject
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, render_template_string
 from flask.views import MethodView
 
 from common.mistakes import line_of, mistakes
@@ -334,3 +336,113 @@ def test_a_text_that_names_no_provider_is_found(make_app: MakeApp) -> None:
         return str(db)
 
     assert "the container has no 'notes.path'" in view_mistakes(make_app, index)
+
+
+# -- wrappers, and what can be called ------------------------------------------------------------
+
+
+def wrapped(view: Any) -> Any:
+    """A decorator whose wrapper has a marker that nobody sees, because of its ``__wrapped__``."""
+
+    @functools.wraps(view)
+    def wrapper(*args: Any, db: Any = Provide[Shop.notes.connection], **more: Any) -> Any:
+        return view(*args, **more)
+
+    return wrapper
+
+
+def injected_above(view: Any) -> Any:
+    """``@inject`` above ``@wraps`` reads the parameters of the view."""
+
+    @inject
+    @functools.wraps(view)
+    def wrapper(*args: Any, db: Any = Provide[Shop.notes.connection], **more: Any) -> Any:
+        return view(*args, **more)
+
+    return wrapper
+
+
+def injected_below(view: Any) -> Any:
+    """As it should be."""
+
+    @functools.wraps(view)
+    @inject
+    def wrapper(*args: Any, db: Any = Provide[Shop.notes.connection], **more: Any) -> Any:
+        return f"{view(*args, **more)} {db.execute('SELECT 7').fetchone()[0]}"
+
+    return wrapper
+
+
+def plain_view() -> str:
+    """A view without a database."""
+    return "plain"
+
+
+@inject
+def reading_view(notes: Any = Provide[Shop.notes.reader]) -> str:
+    """A view with one."""
+    return str(notes.execute("SELECT 1").fetchone()[0])
+
+
+@pytest.mark.filterwarnings("ignore:@inject is not required here")
+@pytest.mark.parametrize("decorate", [wrapped, injected_above])
+@pytest.mark.parametrize("view", [plain_view, reading_view])
+def test_a_marker_that_a_wrapper_hides_is_found(
+    make_app: MakeApp, decorate: Callable[[Any], Any], view: Any
+) -> None:
+    """At init_app, not in the first request."""
+    found = mistakes(make_app, lambda app: app.add_url_rule("/", view_func=decorate(view)))
+    assert "parameter 'db' would receive Provide[" in found
+    assert "'@wraps'" in found
+
+
+@pytest.mark.parametrize("view", [plain_view, reading_view])
+def test_a_wrapper_that_is_injected_itself_works(make_app: MakeApp, view: Any) -> None:
+    """With ``@inject`` directly above its ``def``."""
+    app = make_app("one", lambda app: app.add_url_rule("/", view_func=injected_below(view)))
+    assert app.test_client().get("/").text.endswith(" 7")
+
+
+class Callee:
+    """An object that can be called, and is injected into."""
+
+    @inject
+    def __call__(self, db: Any = Provide[Shop.notes.reader]) -> Any:
+        row = db.execute("SELECT 'called'").fetchone()
+        return {"called": row[0]}
+
+
+REGISTERED: dict[str, Callable[[Flask], object]] = {
+    "view": lambda app: app.add_url_rule("/", "callee", Callee()),
+    "partial": lambda app: app.add_url_rule("/", "callee", functools.partial(Callee())),
+    "hook": lambda app: app.before_request(Callee()),
+    "context processor": lambda app: app.context_processor(Callee()),
+}
+
+
+@pytest.mark.parametrize("register", REGISTERED.values(), ids=REGISTERED)
+def test_an_object_that_is_called_may_be_injected(
+    make_app: MakeApp, register: Callable[[Flask], object]
+) -> None:
+    """It is as good as a function."""
+    app = make_app("one", register)
+    if "callee" not in app.view_functions:
+        app.add_url_rule("/", view_func=lambda: render_template_string("{{ called }}"))
+    assert "called" in app.test_client().get("/").text
+
+
+def test_a_view_that_is_made_once_has_no_connection(make_app: MakeApp) -> None:
+    """Its ``__init__`` runs before any request."""
+
+    class Once(MethodView):
+        init_every_request = False
+
+        @inject
+        def __init__(self, db: Any = Provide[Shop.notes.connection]) -> None:
+            self.db = db
+
+        def get(self) -> str:
+            return "once"
+
+    found = mistakes(make_app, lambda app: app.add_url_rule("/", view_func=Once.as_view("once")))
+    assert "parameter 'db' of '__init__' is injected once" in found

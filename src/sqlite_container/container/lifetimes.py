@@ -64,7 +64,7 @@ def _problems(provider: Any, value: Any) -> Iterator[str]:
 def _connections_in(value: object, seen: set[object]) -> Iterator[ConnectionProvider]:
     """Yield the connections that a provider is made of each time that it is called."""
     if isinstance(value, ConnectionProvider) and not value.overridden:
-        yield value  # type: ignore[unreachable]  # mypy takes every provider for a connection
+        yield value  # type: ignore[unreachable]  # mypy takes `overridden` for true
     elif isinstance(value, providers.Provider) and value not in seen:
         seen.add(value)
         for each in () if isinstance(value, _PASSED_OVER) else value.related:

@@ -50,12 +50,15 @@ _MARKER = re.compile(r"\bAnnotated\[.*\b(Provide|Provider|Closing)\[", re.DOTALL
 
 
 def of(function: Any) -> Iterator[Parameter]:
-    """The parameters of whatever can be called, as far as they can be known."""
+    """The parameters of whatever can be called, as far as they can be known.
+
+    Its own, not those of what it wraps.
+    """
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
     except (NameError, TypeError, ValueError):
         return
-    names = getattr(inspect.unwrap(function), "__globals__", {})
+    names = getattr(function, "__globals__", {})
     for each in parameters:
         hint = _resolved(each.annotation, names)
         yield Parameter(each.name, each.default, each.annotation, hint)

@@ -38,7 +38,7 @@ def check(app: Flask, container: containers.DynamicContainer, *, finally_: bool)
     injection.bind(container)
     known = _Known(container, finally_=finally_)
     in_views = [*_mistakes_in(_called_by(app), known), *_class_attributes(app, known)]
-    _raise([*in_views, *lifetimes.mistakes_of(container)])
+    _raise([*in_views, *_made_once(app), *lifetimes.mistakes_of(container)])
 
 
 def check_command(name: str, command: click.Command, container: Any) -> None:
@@ -134,9 +134,11 @@ def _below(function: Any, seen: set[int]) -> Iterator[Any]:
 
 def _mistakes(function: Any, known: _Known) -> Iterator[str]:
     patched = injection.injected(function)
+    for each in injection.layers(function):
+        if patched is not None and injection.patched_of(each) is patched:
+            break
+        yield from _not_injected(each, known)
     if patched is None:
-        for each in injection.layers(function):
-            yield from _not_injected(each, known)
         return
     for name, marker in patched.reference_injections.items():
         if not providers.is_provider(patched.injections.get(name)):
@@ -145,7 +147,17 @@ def _mistakes(function: Any, known: _Known) -> Iterator[str]:
             yield from _wrong_kind(name, marker, patched)
     for each in parameters.of(patched.original):
         if each.name not in patched.reference_injections:
+            yield from _hidden_by_wraps(each)
             yield from _passed_over(each, known)
+
+
+def _hidden_by_wraps(parameter: parameters.Parameter) -> Iterator[str]:
+    for each in parameter.markers:
+        yield (
+            f"parameter {parameter.name!r} would receive {each!r} itself, because '@inject' stands"
+            " above 'functools.wraps' and reads the parameters of the function that is wrapped; put"
+            " '@inject' directly above 'def', below '@wraps'"
+        )
 
 
 def _not_injected(function: Any, known: _Known) -> Iterator[str]:
@@ -153,8 +165,8 @@ def _not_injected(function: Any, known: _Known) -> Iterator[str]:
         for marker in each.markers:
             yield (
                 f"parameter {each.name!r} would receive {marker!r} itself, because the function"
-                f" was registered without '@inject': it is missing, or stands above the route;"
-                f" {_CURE}"
+                f" was registered without '@inject': it is missing, or stands above the route, or"
+                f" above '@wraps'; {_CURE}"
             )
         yield from _passed_over(each, known)
 
@@ -188,6 +200,21 @@ def _class_attributes(app: Flask, known: _Known) -> Iterator[str]:
                             f" {name!r} is {value!r} itself; make it a parameter of the method,"
                             " with '@inject' directly above 'def'"
                         )
+
+
+def _made_once(app: Flask) -> Iterator[str]:
+    """Views that are made before any request, and would get nothing of one."""
+    for endpoint, function in app.view_functions.items():
+        view_class = getattr(function, "view_class", None)
+        if getattr(view_class, "init_every_request", True):
+            continue
+        patched = injection.injected(getattr(view_class, "__init__", None))
+        for name in patched.reference_injections if patched is not None else ():
+            yield (
+                f"view {endpoint!r}: parameter {name!r} of '__init__' is injected once, before any"
+                " request, because init_every_request is False; inject it into the methods that"
+                " use it"
+            )
 
 
 def _unresolved(name: str, marker: Any, patched: Any, known: _Known) -> Iterator[str]:
