@@ -13,6 +13,7 @@ from ..engine import schema
 from ..engine.engine import Folders
 from ..errors import ConfigurationError, Mistake
 from .providers import DatabaseProvider, folders_of, start_of_paths
+from .replaced import is_replaced, use_replacements
 from .sqlite_dict import SQLiteDict
 
 
@@ -42,14 +43,16 @@ def check_settings(container: Any) -> None:
     Opens no database. Schema files are read, functions and extensions are looked up.
     """
     files: dict[str, str] = {}
+    replaced = use_replacements(container)
     mistakes = [mistake for each in _in_order(container) for mistake in _check(each, files)]
-    if mistakes:
-        raise ConfigurationError(list(dict.fromkeys(mistakes)))
+    if replaced or mistakes:
+        raise ConfigurationError(list(dict.fromkeys([*replaced, *mistakes])))
 
 
 def _in_order(container: Any) -> list[Any]:
     found = container.traverse(types=[SQLiteDict, DatabaseProvider])
-    return sorted(found, key=lambda each: each.path if isinstance(each, SQLiteDict) else each.name)
+    used = [each for each in found if isinstance(each, SQLiteDict) or not is_replaced(each.owner)]
+    return sorted(used, key=lambda each: each.path if isinstance(each, SQLiteDict) else each.name)
 
 
 def _check(provider: Any, files: dict[str, str]) -> Iterator[Mistake]:

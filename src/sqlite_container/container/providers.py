@@ -21,7 +21,7 @@ from ..engine.identity import names_of
 from ..errors import ConfigurationError, DatabaseClosed, DatabaseOpenError, Mistake
 from ..log import logged
 from .scope import scopes
-from .settings import copied, path_of, place_of, value_of
+from .settings import copied, name_in, path_of, place_of, value_of
 
 if TYPE_CHECKING:
     from ..config import DatabaseConfig
@@ -264,6 +264,7 @@ class SQLite(providers.Container[Any]):
     reader: ConnectionProvider
 
     def __init__(self, settings: Settings = None, **more: Any) -> None:
+        self.called = ""  # by the container that it stands in, or stood in when it was copied
         if settings is None and not more:  # dependency-injector makes an empty one before it copies
             super().__init__(None)  # type: ignore[arg-type]
             return
@@ -293,7 +294,15 @@ class SQLite(providers.Container[Any]):
         super().assign_parent(parent)
         if self.container is None:
             raise self._without_settings()
+        self.called = name_in(parent, self) or self.called
         see_through(parent)
+
+    def __deepcopy__(self, memo: Any = None) -> Any:
+        if (known := memo.get(id(self))) is not None:
+            return known
+        twin: Any = super().__deepcopy__(memo)
+        twin.called = self.called
+        return twin
 
     @property
     def path(self) -> str:

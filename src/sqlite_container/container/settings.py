@@ -107,7 +107,7 @@ def copied(settings: Any, memo: dict[int, Any]) -> Any:
 def path_of(provider: providers.Container[Any]) -> str:
     """Where a provider stands in its container: ``notes``, ``core.notes`` or ``tenants.acme``."""
     parent: Any = provider.parent
-    name = None if parent is None else _name_in(parent, provider)
+    name = None if parent is None else name_in(parent, provider)
     if name is None:
         return "database"
     inside = isinstance(parent, providers.Container)
@@ -115,7 +115,7 @@ def path_of(provider: providers.Container[Any]) -> str:
     return f"{path_of(above)}.{name}" if above is not None else name
 
 
-def _name_in(parent: Any, provider: object) -> str | None:
+def name_in(parent: Any, provider: object) -> str | None:
     """Its name; ``resolve_provider_name()`` would print a provider that it cannot find."""
     if isinstance(parent, Names):
         return parent.name_of(provider)
