@@ -460,6 +460,23 @@ def test_a_container_class_can_be_overridden(made: Made, tmp_path: Path) -> None
     assert path_of(container.archive().database) == str(tmp_path / "other.db")
 
 
+def test_a_mistyped_member_is_told(tmp_path: Path) -> None:
+    """On the class, where views are declared, and on an instance."""
+
+    class Container(containers.DeclarativeContainer):
+        notes: Any = SQLite(tmp_path / "notes.db")
+
+    for container in (Container, Container()):
+        with pytest.raises(
+            AttributeError,
+            match=r"^database 'notes' has no 'conection'; did you mean 'connection'\?$",
+        ):
+            _ = container.notes.conection
+        with pytest.raises(AttributeError, match=r"known are: connection, database, reader"):
+            _ = container.notes.xyz
+        assert not hasattr(container.notes, "_private")
+
+
 # -- tenants ------------------------------------------------------------------------------
 
 

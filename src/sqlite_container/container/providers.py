@@ -18,7 +18,13 @@ from ..connection.connection import Connection
 from ..database.database import Database, live
 from ..engine.engine import Folders
 from ..engine.identity import names_of
-from ..errors import ConfigurationError, DatabaseClosed, DatabaseOpenError, Mistake
+from ..errors import (
+    ConfigurationError,
+    DatabaseClosed,
+    DatabaseOpenError,
+    Mistake,
+    did_you_mean,
+)
 from ..log import logged
 from .scope import scopes
 from .settings import copied, name_in, path_of, place_of, value_of
@@ -251,6 +257,9 @@ class ConnectionProvider(_Overridable, providers.Provider[Connection]):
         return connection
 
 
+_MEMBERS = ("connection", "database", "reader")
+
+
 class SQLite(providers.Container[Any]):
     """One SQLite database of a container.
 
@@ -287,7 +296,11 @@ class SQLite(providers.Container[Any]):
     def __getattr__(self, name: str) -> Any:
         if self.container is None and not name.startswith("__"):
             raise self._without_settings()
-        return super().__getattr__(name)
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            near = "" if name.startswith("_") else did_you_mean(name, _MEMBERS)
+            raise AttributeError(f"database {self.path!r} has no {name!r}{near}") from None
 
     def assign_parent(self, parent: Any) -> None:
         """Take a place in a container. Raises :class:`ConfigurationError` without settings."""
