@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from dependency_injector.wiring import Provide, inject
-from flask import Flask, Response, abort, appcontext_popped, g
+from flask import Flask, Response, abort, appcontext_popped, appcontext_tearing_down, g
 from flask.typing import ResponseReturnValue
 
 from common.shop import MakeApp, Shop, container_of, nothing_lost, out
@@ -537,3 +537,18 @@ def test_a_context_that_a_dead_thread_has_left_gives_back(make_app: MakeApp) -> 
             assert count(app) == 0
     finally:
         gc.enable()
+
+
+def test_what_a_tearing_down_handler_borrows_goes_back(make_app: MakeApp) -> None:
+    """The last that runs in a context may use the database as everybody does."""
+    app = make_app("one")
+    seen = []
+
+    def last_words(_: Flask, **__: object) -> None:
+        seen.append(container_of(app).notes.connection().execute("SELECT 7").fetchone()[0])
+
+    with appcontext_tearing_down.connected_to(last_words, app), app.app_context():
+        assert seen == []
+    assert seen == [7]
+    assert out(app) == 0
+    assert nothing_lost(app)

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from dependency_injector.wiring import Provide, inject
+from dependency_injector.wiring import Provide, Provider, inject
 from flask import Flask, copy_current_request_context, g
 
 from common import views
@@ -302,3 +302,18 @@ def test_init_app_and_views_open_nothing(make_app: MakeApp) -> None:
     with app.app_context():
         shop.notes.reader()
     assert [each.initialized for each in databases] == [True, False, False]
+
+
+def test_a_provider_of_connections_may_be_injected(make_app: MakeApp) -> None:
+    """By its ``.provider``, or as ``Provider[...]``: it gives the request's own when called."""
+
+    @inject
+    def index(
+        first: Any = Provide[Shop.notes.connection.provider],
+        second: Any = Provider[Shop.notes.connection],
+    ) -> str:
+        return str(first() is second() and second().execute("SELECT 7").fetchone()[0])
+
+    app = make_app("one", lambda app: app.add_url_rule("/", view_func=index))
+    assert app.test_client().get("/").text == "7"
+    assert nothing_lost(app)

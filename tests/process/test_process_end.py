@@ -216,3 +216,33 @@ def test_registered_containers_come_and_go_without_callbacks() -> None:
 def repeat(do: Callable[[], None], times: int) -> None:
     for _ in range(times):
         do()
+
+
+def test_daemon_threads_that_are_left_behind_print_nothing(tmp_path: Path) -> None:
+    """What they are in the midst of is refused or interrupted, and nobody has to read of it."""
+    code = f"""
+import threading, time
+from dependency_injector import containers
+from sqlite_container import SQLite, shutdown_at_exit
+from common.databases import SLOW
+class Container(containers.DeclarativeContainer):
+    notes = SQLite({str(tmp_path / "notes.db")!r})
+container = Container()
+shutdown_at_exit(container)
+database = container.notes.database()
+with database.transaction() as db:
+    db.execute("CREATE TABLE note (title)")
+def work():
+    while True:
+        with database.transaction() as db:
+            db.execute("INSERT INTO note VALUES (1)")
+def read():
+    with database.reader() as db:
+        db.execute(SLOW)
+for each in (work, work, read, read):
+    threading.Thread(target=each, daemon=True).start()
+time.sleep(0.2)
+"""
+    done = run("-c", code)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    assert {file.name for file in tmp_path.iterdir()} == {"notes.db"}

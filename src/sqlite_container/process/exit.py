@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -15,6 +17,7 @@ from dependency_injector import containers
 from ..container.checks import check_container
 from ..container.providers import see_through
 from ..container.shutdown import databases, shutdown
+from ..errors import DatabaseClosed, StatementInterrupted
 from ..log import logged
 from ..threads.liveness import unwind
 from . import fork
@@ -25,9 +28,8 @@ def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -
     """Have :func:`shutdown` called for this container when the process ends.
 
     That is at the end of the interpreter, newest container first, and also on SIGTERM and
-    SIGHUP where their default action is in place (see :mod:`sqlite_container.signals`), unless
-    ``signals`` is False. A container that is garbage-collected before takes its connections
-    with it. Safe to call twice.
+    SIGHUP where their default action is in place, unless ``signals`` is False. A container that
+    is garbage-collected before takes its connections with it. Safe to call twice.
     """
     check_container(container, "shutdown_at_exit")
     see_through(container)
@@ -94,11 +96,32 @@ def _shut_down_all() -> None:
         ignore_signals()
     ignore_signals()
     unwind()
+    if _exit.containers:
+        _expect_nothing_of_daemons()
     while _exit.containers:
         _, reference = _exit.containers.popitem()
         container = reference()
         if container is not None:
             _end(container)
+
+
+def _expect_nothing_of_daemons() -> None:
+    """Let nobody report, or half report, that daemon threads find their databases closed.
+
+    They are left behind in the middle of what they do, and so is what would be printed of them.
+    """
+    threading.excepthook = partial(_report_unless_left_behind, threading.excepthook)
+
+
+def _report_unless_left_behind(
+    report: Callable[[Any], object], args: threading.ExceptHookArgs
+) -> None:
+    is_left_behind = args.thread is not None and args.thread.daemon
+    if not (is_left_behind and issubclass(args.exc_type, _OF_A_CLOSED_DATABASE)):
+        report(args)
+
+
+_OF_A_CLOSED_DATABASE = (DatabaseClosed, StatementInterrupted)
 
 
 def _end(container: containers.Container) -> None:
