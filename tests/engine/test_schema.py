@@ -9,7 +9,7 @@ import pytest
 
 from common.databases import count, files, plain
 from sqlite_container import Database, DatabaseOpenError, SchemaError
-from sqlite_container.engine.drafts import Draft
+from sqlite_container.engine.new_file import Draft
 from sqlite_container.sqlite.statements import split
 
 DANGLING = (

@@ -21,7 +21,7 @@ from sqlite_container import (
     UnknownDatabase,
     shutdown,
 )
-from sqlite_container.database import seam
+from sqlite_container.database import for_tests
 from sqlite_container.database.database import live
 from sqlite_container.engine import schema
 from sqlite_container.flask import init_app
@@ -314,7 +314,7 @@ def test_nothing_of_a_block_is_left_in_the_process(shop: Any) -> None:
     ):
         pytest.fail("it began")
     assert {each.name: each for each in live} == open_before | {"words": shop.words.database()}
-    assert [*seam.substitutes, *seam.refusals, *replacing._current] == []
+    assert [*for_tests.substitutes, *for_tests.refusals, *replacing._current] == []
     assert [each._aside for each in live] == [[]] * len(live)
     assert count(shop.notes.database()) == 1
 

@@ -159,7 +159,7 @@ def test_a_thread_that_is_about_to_finish_may_do_so(
 
 def test_threads_of_earlier_tests_are_forgotten(shop: Any) -> None:
     """What is asked at each loan does not grow with the number of tests."""
-    from sqlite_container.database.seam import refusals, substitutes
+    from sqlite_container.database.for_tests import refusals, substitutes
 
     for _ in range(3):
         with ThreadPoolExecutor(1) as pool:

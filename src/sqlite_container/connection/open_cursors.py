@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from weakref import ref
 
-from ..sqlite.inherited import keep_for_ever
+from ..sqlite.after_fork import keep_for_ever
 from .blob import Blob
 from .cursor import turn_into_returned
 

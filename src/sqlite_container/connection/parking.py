@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Protocol, cast
 
-from ..sqlite.inherited import keep_for_ever
+from ..sqlite.after_fork import keep_for_ever
 from .inside import Mark
 from .lender import Lender
 from .open_cursors import OpenCursors

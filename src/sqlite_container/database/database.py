@@ -19,7 +19,7 @@ from ..pool.holders import Holder
 from ..pool.pool import Pool
 from ..sqlite.raw import execute
 from ..writing.write_lock import WriteLock, write_lock_of
-from . import seam
+from . import for_tests
 from .live import LiveDatabases
 from .loan import Loan
 from .open_limit import OpenLimit
@@ -143,8 +143,8 @@ class Database(metaclass=_Listed):
     def _open(self, config: DatabaseConfig, folders: Folders) -> None:
         """Open it. The caller holds the lock."""
         engine = Engine(self.name, config, folders)
-        seam.substitute(self, engine)
-        seam.refuse(self, engine)
+        for_tests.substitute(self, engine)
+        for_tests.refuse(self, engine)
         engine.create()
         pool = Pool(engine, _write_lock_of(engine))
         pool.open()
@@ -256,8 +256,8 @@ class Database(metaclass=_Listed):
         pool = self._pool
         if pool is None:
             pool = self._opened()
-        if seam.refusals:
-            seam.refuse(self, pool.engine)
+        if for_tests.refusals:
+            for_tests.refuse(self, pool.engine)
         try:
             return pool.lend(borrower, read_only=read_only)
         except DatabaseClosed:

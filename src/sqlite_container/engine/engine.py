@@ -18,13 +18,13 @@ from ..connection.lender import Lender
 from ..connection.parking import open_again
 from ..errors import DatabaseBusy, DatabaseOpenError, DatabaseReplaced
 from ..sqlite import file_access
+from ..sqlite.after_fork import keep_for_ever
 from ..sqlite.closing import one_at_a_time
-from ..sqlite.inherited import keep_for_ever
 from ..sqlite.raw import execute, primary_code, run
 from ..writing.write_lock import WriteLock
-from . import configure, inheritance, schema
-from .drafts import Draft
+from . import after_fork, configure, schema
 from .identity import OpenFile, identity_of, names_of
+from .new_file import Draft
 from .on_connect import introduce, introduce_plain
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ class Engine:
         if self._memory_holder is not None:
             keep_for_ever(self._memory_holder)
         elif not clean:
-            inheritance.distrust_file(self.identity())
+            after_fork.distrust_file(self.identity())
 
     # -- opening ------------------------------------------------------------------------
 
@@ -370,7 +370,7 @@ class Engine:
 
     def _check_file(self) -> None:
         """Raise :class:`DatabaseOpenError` where it cannot be opened, as far as that is known."""
-        inheritance.check(self.identity())
+        after_fork.check(self.identity())
         if self.file is None:
             return
         if not self.is_substituted:

@@ -16,7 +16,7 @@ from ..connection.borrower import Borrower
 from ..connection.connection import Connection
 from ..connection.parking import leave_to_parent, park
 from ..engine.engine import Engine
-from ..sqlite.inherited import keep_for_ever
+from ..sqlite.after_fork import keep_for_ever
 
 _TICK = 0.001
 """Seconds between two looks whether the fork is over; a fork takes about as long."""

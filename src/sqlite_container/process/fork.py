@@ -16,7 +16,7 @@ from contextlib import suppress
 from time import monotonic, sleep
 
 from ..database.database import Database, known
-from ..engine import inheritance
+from ..engine import after_fork
 from ..sqlite import closing
 from ..writing import write_lock
 
@@ -63,7 +63,7 @@ def _in_child() -> None:
     write_lock.forget_locks()
     closing.forget_locks()
     if _fork.amid_statement:
-        inheritance.distrust_sqlite()
+        after_fork.distrust_sqlite()
     for database in _databases():
         database.forget()
 

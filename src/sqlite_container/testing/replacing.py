@@ -18,7 +18,7 @@ from ..container.scope import scopes
 from ..container.shutdown import databases
 from ..container.sqlite_dict import SQLiteDict
 from ..database.database import Database, close_together, live
-from ..database.seam import refusals, substitutes
+from ..database.for_tests import refusals, substitutes
 from ..engine.engine import Engine
 from ..errors import DatabaseClosed, OutsideAppContext, UnknownDatabase, did_you_mean
 from .files import Place, TemporaryFolder
