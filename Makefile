@@ -61,7 +61,7 @@ soak: $(VENV)/.bench ## run the load for a long time
 constraints: $(VENV)/.base ## write constraints.txt anew, with the newest versions
 	UV_PYTHON_DOWNLOADS=never $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		--all-extras --group dev --group docs --group bench --group servers \
+		--all-extras --group dev --group docs --group bench --group servers --group workers \
 		pyproject.toml --output-file constraints.txt
 
 clean: ## remove what was installed and built (the notes of the demo stay)
