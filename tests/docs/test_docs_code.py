@@ -42,7 +42,7 @@ from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, FencedCod
 from sybil.parsers.myst.lexers import DirectiveInPercentCommentLexer, DirectiveLexer
 
 import sqlite_container
-from sqlite_container import Database, DatabaseConfig, PoolConfig
+from sqlite_container import Database, DatabaseConfig, FunctionConfig, PoolConfig
 from sqlite_container.database.database import live
 
 ROOT = Path(__file__).parents[2]
@@ -274,6 +274,18 @@ def test_every_setting_is_described() -> None:
     settings |= {f"pool.{field.name}" for field in dataclasses.fields(PoolConfig)}
     described = {name for name in table_of("container.md") if not name.startswith(".")}
     assert described == settings
+
+
+@pytest.mark.parametrize("config", [DatabaseConfig, PoolConfig, FunctionConfig])
+def test_every_field_of_the_settings_is_listed(config: Any) -> None:
+    """The page about the API has all of them, in order."""
+    page = (ROOT / "docs" / "api.md").read_text()
+    listed = re.search(
+        rf"^Fields of `{config.__name__}`[^:]*:(.*?)\.$", page, re.MULTILINE | re.DOTALL
+    )
+    assert listed is not None
+    fields = [field.name for field in dataclasses.fields(config)]
+    assert re.findall(r"`(\w+)`", listed[1]) == fields
 
 
 def test_every_statistic_is_described(tmp_path: Path) -> None:
