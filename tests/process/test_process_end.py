@@ -246,3 +246,21 @@ time.sleep(0.2)
     done = run("-c", code)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     assert {file.name for file in tmp_path.iterdir()} == {"notes.db"}
+
+
+def test_a_signal_adds_nothing_to_an_end_that_has_begun() -> None:
+    """At the first line of what ends the process it would only be printed."""
+    code = """
+import signal
+from sqlite_container.process import os_signals
+os_signals.handle_signals()
+def end():
+    signal.raise_signal(signal.SIGTERM)
+    print("goes on", flush=True)
+os_signals.endings.add(end.__code__)
+end()
+signal.raise_signal(signal.SIGTERM)
+print("never")
+"""
+    done = run("-c", code)
+    assert (done.stdout, done.stderr, done.returncode) == ("goes on\n", "", 143)

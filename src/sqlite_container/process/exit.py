@@ -21,7 +21,7 @@ from ..errors import DatabaseClosed, StatementInterrupted
 from ..log import logged
 from ..threads.liveness import unwind
 from . import fork
-from .os_signals import handle_signals, ignore_signals
+from .os_signals import endings, handle_signals, ignore_signals
 
 
 def shutdown_at_exit(container: containers.Container, *, signals: bool = True) -> None:
@@ -103,6 +103,9 @@ def _shut_down_all() -> None:
         container = reference()
         if container is not None:
             _end(container)
+
+
+endings.add(_shut_down_all.__code__)
 
 
 def _expect_nothing_of_daemons() -> None:

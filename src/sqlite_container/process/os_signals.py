@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from types import FrameType
+from types import CodeType, FrameType
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+endings: set[CodeType] = set()
+"""The functions that end the process: at their first line a signal has nothing to add."""
 
 
 def handle_signals() -> None:
@@ -24,8 +26,9 @@ def handle_signals() -> None:
             signal.signal(number, _end)
 
 
-def _end(number: int, _: FrameType | None) -> None:
-    sys.exit(128 + number)
+def _end(number: int, frame: FrameType | None) -> None:
+    if frame is None or frame.f_code not in endings:
+        sys.exit(128 + number)
 
 
 def ignore_signals() -> None:
