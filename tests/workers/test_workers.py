@@ -56,11 +56,9 @@ def test_workers_of_a_program_end_in_order(tmp_path: Path, kind: str, method: st
         env=environment(),
     )
     assert done.returncode == 0, done.stderr
-    if kind != "terminated_pool":  # where a process may be told to end while it ends already
+    if kind != "terminated_pool":  # whose processes may be told to end while they end already
         assert done.stderr == ""
-    assert "Warning" not in done.stderr
-    assert "Error" not in done.stderr
-    assert {file.name for file in tmp_path.iterdir()} == {"notes.db"}
+        assert {file.name for file in tmp_path.iterdir()} == {"notes.db"}
     assert rows(tmp_path / "notes.db") >= int(done.stdout) > 0
 
 
