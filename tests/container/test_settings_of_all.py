@@ -341,6 +341,49 @@ def test_a_database_that_is_added_later_is_beside_the_others(tmp_path: Path) -> 
     shutdown(late)
 
 
+def of_another_container() -> tuple[Any, Any]:
+    """A container whose provider uses a database of another one, and that database."""
+    container: Any = containers.DynamicContainer()
+    core: Any = containers.DynamicContainer()
+    core.notes = SQLite("notes.db")
+    container.user = providers.Factory(list, core.notes.database)
+    return container, core.notes
+
+
+def of_a_dependency() -> tuple[Any, Any]:
+    """A container that is given another one, and a database of that."""
+
+    class Core(containers.DeclarativeContainer):
+        notes = SQLite("notes.db")
+
+    class Main(containers.DeclarativeContainer):
+        core = providers.DependenciesContainer()
+
+    core: Any = Core()
+    return Main(core=core), core.notes
+
+
+def without_a_name() -> tuple[Any, Any]:
+    """A container whose provider uses a database that stands in no container."""
+    container: Any = containers.DynamicContainer()
+    notes = SQLite("notes.db")
+    container.user = providers.Factory(list, notes.database)
+    return container, notes
+
+
+@pytest.mark.parametrize("make", [of_another_container, of_a_dependency, without_a_name])
+def test_a_database_that_stands_elsewhere_is_beside_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[], tuple[Any, Any]]
+) -> None:
+    """It is enough that the app's container uses it."""
+    monkeypatch.chdir(tmp_path)
+    app, (container, notes) = new_app(tmp_path / "instance", "elsewhere"), make()
+    init_app(app, container)
+    assert notes.database().file == Path(app.instance_path) / "notes.db"
+    shutdown(container)
+    notes.database.close()
+
+
 @pytest.mark.parametrize("use", ["database", "init_resources", "factory"])
 def test_what_was_opened_too_early_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: str

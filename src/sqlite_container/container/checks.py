@@ -12,7 +12,7 @@ from dependency_injector import containers, providers
 from ..engine import schema
 from ..engine.engine import Folders
 from ..errors import ConfigurationError, Mistake
-from .providers import DatabaseProvider, folders_of, start_of_paths
+from .providers import DatabaseProvider, folders_of, outermost, start_of_paths
 from .replaced import is_replaced, use_replacements
 from .sqlite_dict import SQLiteDict
 
@@ -33,8 +33,13 @@ def _no_container(found: Any) -> str:
 
 
 def set_folders(container: Any, folders: Folders) -> None:
-    """Say where the relative paths of every database of a container start."""
+    """Say where the relative paths of every database of a container start.
+
+    Also of those that are added later, and of those that its providers take from elsewhere.
+    """
     folders_of[container] = folders
+    for each in container.traverse(types=[SQLiteDict, DatabaseProvider]):
+        folders_of[outermost(each if isinstance(each, SQLiteDict) else each.owner)] = folders
 
 
 def check_settings(container: Any) -> None:

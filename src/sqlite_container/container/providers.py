@@ -332,10 +332,15 @@ class SQLite(providers.Container[Any]):
 
 def start_of_paths(*providers: Any) -> Folders:
     """Where relative paths start in the container that one of these providers stands in."""
-    for container in (each for provider in providers for each in _above(provider)):
-        if container in folders_of:
-            return folders_of[container]
+    for each in (each for provider in providers for each in (provider, *_above(provider))):
+        if each in folders_of:
+            return folders_of[each]
     return Folders.current()
+
+
+def outermost(provider: Any) -> Any:
+    """The instance that a provider stands in, with all the others around it; itself, if in none."""
+    return [each for each in (provider, *_above(provider)) if not isinstance(each, type)][-1]
 
 
 def see_through(container: Any) -> None:
