@@ -88,7 +88,21 @@ RIGHT: dict[str, Any] = {
     "per context": lambda n, t, r: providers.ContextLocalSingleton(Repository, n.connection),
     "factory": lambda n, t, r: providers.Factory(Service, r, n.reader),
     "tenants": lambda n, t, r: providers.Singleton(Service, t.provider),
+    "delegated factory": lambda n, t, r: providers.Singleton(
+        Service, providers.DelegatedFactory(Repository, n.connection)
+    ),
+    "delegated callable": lambda n, t, r: providers.Singleton(
+        Service, providers.DelegatedCallable(Repository, n.connection)
+    ),
+    "aggregate": lambda n, t, r: providers.Singleton(Service, providers.FactoryAggregate(one=r)),
+    "overridden factory": lambda n, t, r: providers.Singleton(Service, overridden(r)),
 }
+
+
+def overridden(factory: Any) -> Any:
+    """A factory in whose place a test has put something else."""
+    factory.override(providers.Object("a fake"))
+    return factory
 
 
 @pytest.mark.parametrize("make", RIGHT.values(), ids=RIGHT)

@@ -16,7 +16,7 @@ from .sqlite_dict import SQLiteDict
 
 _LONG_LIVED = (providers.BaseSingleton, providers.BaseResource)
 _PER_CONTEXT = providers.ContextLocalSingleton
-_PASSED_OVER = (*_LONG_LIVED, ConnectionProvider, providers.Delegate, providers.Container)
+_PASSED_OVER = (*_LONG_LIVED, providers.Delegate, providers.Container)
 """What is looked at by itself, or gives no connection before it is called."""
 
 
@@ -63,11 +63,15 @@ def _problems(provider: Any, value: Any) -> Iterator[str]:
 
 def _connections_in(value: object, seen: set[object]) -> Iterator[ConnectionProvider]:
     """Yield the connections that a provider is made of each time that it is called."""
-    if isinstance(value, ConnectionProvider) and not value.overridden:
-        yield value  # type: ignore[unreachable]  # mypy takes `overridden` for true
-    elif isinstance(value, providers.Provider) and value not in seen:
-        seen.add(value)
-        for each in () if isinstance(value, _PASSED_OVER) else value.related:
+    if not isinstance(value, providers.Provider) or value in seen:
+        return
+    seen.add(value)
+    if value.last_overriding is not None:
+        yield from _connections_in(value.last_overriding, seen)
+    elif isinstance(value, ConnectionProvider):
+        yield value
+    elif not isinstance(value, _PASSED_OVER) and not providers.is_delegated(value):
+        for each in value.related:
             yield from _connections_in(each, seen)
 
 
