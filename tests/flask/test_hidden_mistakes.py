@@ -396,6 +396,57 @@ def test_a_marker_that_a_wrapper_hides_is_found(
     assert "'@wraps'" in found
 
 
+def test_a_view_below_a_wrapper_that_is_injected_is_checked(make_app: MakeApp) -> None:
+    """The `@inject` of a decorator does not stand for the view's own."""
+
+    def index(notes: Connection = Provide[Shop.notes.reader]) -> str:
+        return str(notes)
+
+    view = injected_below(index)
+    found = mistakes(make_app, lambda app: app.add_url_rule("/", view_func=view))
+    assert f"({line_of(index)}): parameter 'notes' would receive Provide[" in found
+
+
+def test_annotations_that_wraps_has_copied_are_not_the_wrappers(make_app: MakeApp) -> None:
+    """A wrapper's parameter may have the name of one that is injected into the view."""
+
+    def decorate(view: Any) -> Any:
+        @functools.wraps(view)
+        def wrapper(db: Any = None, **more: Any) -> Any:
+            return view(**more)
+
+        return wrapper
+
+    def index(db: Any) -> str:
+        return str(db.execute("SELECT 1").fetchone()[0])
+
+    index.__annotations__["db"] = Annotated[Connection, Provide[Shop.notes.reader]]
+    view = decorate(inject(index))
+    app = make_app("one", lambda app: app.add_url_rule("/", "index", view))
+    assert app.test_client().get("/").text == "1"
+
+
+@pytest.mark.parametrize("decorate", [lambda view: view, silent])
+def test_an_argument_that_a_partial_gives_is_no_mistake(make_app: MakeApp, decorate: Any) -> None:
+    """The marker is only the default then."""
+
+    def index(db: Any = Provide[Shop.notes.reader]) -> str:
+        return str(db)
+
+    view = functools.partial(decorate(index), db="given")
+    app = make_app("one", lambda app: app.add_url_rule("/", "index", view))
+    assert app.test_client().get("/").text == "given"
+
+
+def test_a_marker_that_a_partial_gives_is_found(make_app: MakeApp) -> None:
+    """Nothing puts a connection in its place."""
+
+    def index(db: Any) -> str:
+        return str(db)
+
+    view_mistakes(make_app, functools.partial(index, db=Provide[Shop.notes.reader]))
+
+
 @pytest.mark.parametrize("view", [plain_view, reading_view])
 def test_a_wrapper_that_is_injected_itself_works(make_app: MakeApp, view: Any) -> None:
     """With ``@inject`` directly above its ``def``."""

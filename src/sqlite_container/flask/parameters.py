@@ -59,9 +59,20 @@ def of(function: Any) -> Iterator[Parameter]:
     except (NameError, TypeError, ValueError):
         return
     names = getattr(function, "__globals__", {})
+    are_own = not _are_copied(function)
     for each in parameters:
-        hint = _resolved(each.annotation, names)
-        yield Parameter(each.name, each.default, each.annotation, hint)
+        annotation = each.annotation if are_own else each.empty
+        yield Parameter(each.name, each.default, annotation, _resolved(annotation, names))
+
+
+def _are_copied(function: Any) -> bool:
+    """Whether ``functools.wraps`` has put others in the place of a function's annotations."""
+    wrapped = getattr(function, "__wrapped__", None)
+    return wrapped is not None and _annotations(function) == _annotations(wrapped)
+
+
+def _annotations(function: Any) -> object:
+    return getattr(function, "__annotations__", None)
 
 
 def _resolved(annotation: Any, names: dict[str, Any]) -> Any:

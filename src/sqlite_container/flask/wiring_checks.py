@@ -114,30 +114,55 @@ def _command(name: str, command: click.Command) -> Iterator[tuple[str, Any]]:
 
 def _mistakes_in(called: Iterable[tuple[str, Any]], known: _Known) -> Iterator[str]:
     for what, outer in called:
-        for function in _below(outer, set()):
-            for mistake in _mistakes(function, known):
+        for function, given in _below(outer, frozenset(), set()):
+            for mistake in _mistakes(function, given, known):
                 yield f"{what} ({_where(function)}): {mistake}"
 
 
-def _below(function: Any, seen: set[int]) -> Iterator[Any]:
-    """A function, and those that its decorators keep without telling (``functools.wraps``)."""
-    yield function
+_Names = frozenset[str]
+
+
+def _below(function: Any, given: _Names, seen: set[int]) -> Iterator[tuple[Any, _Names]]:
+    """A function, and those that its decorators keep, with the arguments that these pass on."""
+    yield function, given
     for each in injection.layers(function):
-        if id(each) in seen or injection.patched_of(each) is not None:
+        if id(each) in seen:
             return
         seen.add(id(each))
-        for cell in getattr(each, "__closure__", None) or ():
-            with suppress(ValueError):  # not filled yet
-                if isinstance(cell.cell_contents, FunctionType):
-                    yield from _below(cell.cell_contents, seen)
+        given = given | _given_by(each)
+        for kept in _kept_by(each):
+            yield from _below(kept, given, seen)
+        if injection.patched_of(each) is not None:
+            return
 
 
-def _mistakes(function: Any, known: _Known) -> Iterator[str]:
+def _given_by(function: Any) -> _Names:
+    """The names of the arguments that a partial, or ``@inject``, adds to each call."""
+    patched = injection.patched_of(function)
+    added = function.keywords if isinstance(function, partial) else {}
+    return frozenset(added if patched is None else patched.reference_injections)
+
+
+def _kept_by(function: Any) -> Iterator[Any]:
+    """What a decorator keeps, and calls; of one that is injected, what it says that it wraps."""
+    patched = injection.patched_of(function)
+    if patched is not None:
+        says = (getattr(each, "__wrapped__", None) for each in (function, patched.original))
+        yield from (each for each in says if each not in (None, patched.original))
+        return
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # not filled yet
+            if isinstance(cell.cell_contents, FunctionType):
+                yield cell.cell_contents
+
+
+def _mistakes(function: Any, given: _Names, known: _Known) -> Iterator[str]:
     patched = injection.injected(function)
     for each in injection.layers(function):
         if patched is not None and injection.patched_of(each) is patched:
             break
-        yield from _not_injected(each, known)
+        yield from _not_injected(each, given, known)
+        given = given | _given_by(each)
     if patched is None:
         return
     for name, marker in patched.reference_injections.items():
@@ -160,8 +185,10 @@ def _hidden_by_wraps(parameter: parameters.Parameter) -> Iterator[str]:
         )
 
 
-def _not_injected(function: Any, known: _Known) -> Iterator[str]:
+def _not_injected(function: Any, given: _Names, known: _Known) -> Iterator[str]:
     for each in parameters.of(function):
+        if each.name in given:
+            continue
         for marker in each.markers:
             yield (
                 f"parameter {each.name!r} would receive {marker!r} itself, because the function"
